@@ -1,0 +1,96 @@
+//! The way of a command: is it a retry, is it well formed, what does it change.
+//!
+//! Apply never fails for what a client asked: a refusal is an answer, recorded like any other, so
+//! that a retry is refused in the same words. It fails only when the state cannot be read.
+
+use std::sync::Arc;
+
+use crate::types::{Answer, Command, Operation, OperationError};
+
+use super::access;
+use super::budget::AnswerBudget;
+use super::compact::compact;
+use super::delete_range::delete_range;
+use super::draft::Draft;
+use super::failure::settle;
+use super::put::put;
+use super::roster;
+use super::session::{self, Admission};
+use super::txn::txn;
+use super::validate::validate;
+use super::{Change, StateView, StoredAnswer};
+
+/// What one command comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// What the client is answered.
+    pub response: StoredAnswer,
+    /// What changes, in order; to be applied together or not at all. Puts and deletes follow the
+    /// `SetRevision` they belong to; changes of sessions come last.
+    pub changes: Vec<Change>,
+}
+
+/// Applies a command to a state. Pure: the same state and command give the same outcome.
+///
+/// # Errors
+/// The view's, when the state could not be read; nothing is known about the command then.
+pub fn apply<V: StateView>(view: &V, command: &Command) -> Result<Applied, V::Error> {
+    let writer = match session::admit(view, command.request_id)? {
+        Admission::Apply(writer) => writer,
+        Admission::Answered(response) => return Ok(Applied { response, changes: Vec::new() }),
+    };
+    let (response, mut changes) = match execute(view, &command.operation, command.leader_time_ms)? {
+        Ok((answer, changes)) => (Ok(answer), changes),
+        Err(refusal) => (Err(refusal), Vec::new()),
+    };
+    session::conclude(view, writer, command.leader_time_ms, &response, &mut changes)?;
+    Ok(Applied { response, changes })
+}
+
+/// The answer and the changes of an operation, or its refusal.
+type Executed = Result<(Answer, Vec<Change>), OperationError>;
+
+fn execute<V: StateView>(
+    view: &V,
+    operation: &Operation,
+    now_ms: u64,
+) -> Result<Executed, V::Error> {
+    if let Err(refusal) = validate(operation) {
+        return Ok(Err(refusal));
+    }
+    let mut draft = Draft::new(view);
+    let mut budget = AnswerBudget::of_command();
+    let answer = match operation {
+        Operation::Put(request) => put(&mut draft, request, &mut budget).map(Answer::Put),
+        Operation::DeleteRange(request) => {
+            delete_range(&mut draft, request, &mut budget).map(Answer::DeleteRange)
+        }
+        Operation::Txn(request) => txn(&mut draft, request, &mut budget).map(Answer::Txn),
+        Operation::Compact(request) => {
+            let compacted = compact(view, *request);
+            return Ok(compacted.map(|(answer, change)| (Answer::Compact(answer), vec![change])));
+        }
+        Operation::RegisterMember { node_id, address, client_addr } => {
+            let change = Change::SetMember {
+                node_id: *node_id,
+                address: address.clone(),
+                client_addr: client_addr.clone(),
+            };
+            return Ok(Ok((Answer::RegisterMember, vec![change])));
+        }
+        Operation::Access(operation) => {
+            let changed = access::change(&view.access(), operation);
+            return Ok(changed
+                .map(|(answer, change)| (Answer::Access(answer), change.into_iter().collect()))
+                .map_err(OperationError::from));
+        }
+        Operation::Cluster(operation) => {
+            let changed = roster::change(&view.roster(), operation, now_ms);
+            return Ok(changed.map(|(answer, roster)| {
+                let change = roster.map(|roster| Change::SetRoster(Arc::new(roster)));
+                (Answer::Cluster(answer), change.into_iter().collect())
+            }));
+        }
+    };
+    Ok(settle(answer)?.map(|answer| (answer, draft.into_changes())))
+}

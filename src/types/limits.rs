@@ -1,0 +1,80 @@
+//! The limits everybody agrees on, and how they relate.
+//!
+//! Limits decided before a command enters the log may differ between versions. Limits marked
+//! *replicated* are decided at apply: every member must use the same value, so changing one is a
+//! change of the command format version.
+
+/// Longest key, in bytes. LMDB's largest key with `longer-keys` is about 1,980 bytes; ours leaves
+/// room for prefixes.
+pub const KEY_BYTES_MAX: usize = 1_024;
+
+/// Largest request (all keys, values and compares of one command), in bytes: etcd's 1.5 MiB.
+pub const REQUEST_BYTES_MAX: usize = 1_536 * 1_024;
+
+/// Room for the envelope of a request (ids, principal, times) beyond [`REQUEST_BYTES_MAX`].
+pub const ENVELOPE_BYTES_MAX: usize = 64 * 1_024;
+
+/// Largest answer to one range request, in bytes of keys and values. A larger range is cut there
+/// with `more = true` and read on from the next key at the same revision. At least one pair is
+/// always answered.
+pub const ANSWER_BYTES_MAX: usize = 2 * 1_024 * 1_024;
+
+/// What a pair counts against [`ANSWER_BYTES_MAX`] and [`TXN_ANSWER_BYTES_MAX`] beyond its key and
+/// value: the longest encoding of its lengths, revisions, version and lease. *Replicated.*
+pub const PAIR_OVERHEAD_BYTES: usize = 48;
+
+/// Most bytes that one transaction may answer (its ranges and previous pairs). *Replicated.*
+pub const TXN_ANSWER_BYTES_MAX: usize = 2 * 1_024 * 1_024;
+
+/// Most operations in each of compare, then and else of one transaction.
+pub const TXN_OPERATIONS_MAX: usize = 128;
+
+/// Deepest nesting of transactions; the outermost is depth 1.
+pub const TXN_DEPTH_MAX: usize = 8;
+
+/// Most compares and operations of one transaction with everything nested in it.
+pub const TXN_TOTAL_MAX: usize = 4 * 3 * TXN_OPERATIONS_MAX;
+
+/// How long, in replicated milliseconds, a client's answers are kept after its last command.
+/// *Replicated.*
+pub const SESSION_TTL_MS: u64 = 3_600_000;
+
+/// How long a client goes on retrying one request before it calls the outcome unknown. Must stay
+/// far below [`SESSION_TTL_MS`]: past that, a retry of a client's first request could not be told
+/// from a new one.
+pub const RETRY_WINDOW_MS: u64 = 600_000;
+
+/// Most answers kept for one client: the most writes it may have in flight. *Replicated.*
+pub const SESSION_ANSWERS_MAX: usize = 4_096;
+
+/// Most clients whose answers are kept; beyond it the longest silent one is forgotten.
+/// *Replicated.*
+pub const SESSIONS_MAX: usize = 65_536;
+
+/// Sessions expired by one command, at most, so that no single apply stalls. *Replicated.*
+pub const SESSIONS_EXPIRED_PER_COMMAND_MAX: usize = 64;
+
+/// Longest node name, in bytes.
+pub const NODE_NAME_BYTES_MAX: usize = 128;
+
+/// Longest `HOST:PORT`, in bytes: a DNS name of 253 and a port.
+pub const ADDRESS_BYTES_MAX: usize = 260;
+
+/// Most joins under way at one time. *Replicated.*
+pub const JOINS_OPEN_MAX: usize = 16;
+
+/// Joins that are over and still remembered, for those who ask how they ended. *Replicated.*
+pub const JOINS_ENDED_KEPT_MAX: usize = 32;
+
+const _: () = {
+    assert!(RETRY_WINDOW_MS * 2 < SESSION_TTL_MS);
+    assert!(KEY_BYTES_MAX < REQUEST_BYTES_MAX);
+    assert!(
+        REQUEST_BYTES_MAX + PAIR_OVERHEAD_BYTES <= ANSWER_BYTES_MAX,
+        "what was put can be read back"
+    );
+    assert!(
+        REQUEST_BYTES_MAX + PAIR_OVERHEAD_BYTES <= TXN_ANSWER_BYTES_MAX,
+        "the previous pair of a put can always be answered"
+    );
+};

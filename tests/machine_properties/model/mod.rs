@@ -1,0 +1,267 @@
+//! The semantics again, as plainly as they can be written: the whole state at every revision, and
+//! every question answered by looking at all of it. It shares no code with the machine, and cares
+//! for neither time nor memory.
+
+mod reads;
+mod rules;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use chainfire::machine::StoredAnswer;
+use chainfire::types::limits::{
+    SESSION_ANSWERS_MAX, SESSION_TTL_MS, SESSIONS_EXPIRED_PER_COMMAND_MAX, TXN_ANSWER_BYTES_MAX,
+};
+use chainfire::types::{
+    Answer, ClientId, Command, CompactAnswer, DeleteRangeAnswer, DeleteRangeRequest, KeyValue,
+    Operation, OperationAnswer, OperationError, PutAnswer, PutRequest, RequestId, TxnAnswer,
+    TxnOperation, TxnRequest,
+};
+
+use reads::{cost, in_range, pair_of};
+
+/// What is stored under one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) created: u64,
+    pub(crate) modified: u64,
+    pub(crate) version: u64,
+    pub(crate) lease: i64,
+    pub(crate) value: Bytes,
+}
+
+/// Every key that exists at one revision.
+pub(crate) type State = BTreeMap<Bytes, Stored>;
+
+/// What is kept of one client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Remembered {
+    pub(crate) client: ClientId,
+    pub(crate) last_active_ms: u64,
+    pub(crate) lowest_unanswered: u64,
+    pub(crate) answers: Vec<(u64, StoredAnswer)>,
+}
+
+/// A whole store.
+pub(crate) struct Model {
+    /// The state at revision 1, 2, 3...
+    history: Vec<State>,
+    pub(crate) compacted: u64,
+    pub(crate) sessions: Vec<Remembered>,
+}
+
+impl Model {
+    pub(crate) fn new() -> Self {
+        Self { history: vec![State::new()], compacted: 0, sessions: Vec::new() }
+    }
+
+    pub(crate) fn revision(&self) -> u64 {
+        self.history.len() as u64
+    }
+
+    pub(crate) fn state_at(&self, revision: u64) -> &State {
+        &self.history[revision as usize - 1]
+    }
+
+    pub(crate) fn apply(&mut self, command: &Command) -> StoredAnswer {
+        let now_ms = command.leader_time_ms;
+        let Some(RequestId { client, sequence, lowest_unanswered }) = command.request_id else {
+            let answer = self.execute(&command.operation);
+            self.expire(now_ms, None);
+            return answer;
+        };
+        let mut session =
+            Remembered { client, last_active_ms: now_ms, lowest_unanswered, answers: Vec::new() };
+        match self.sessions.iter().find(|session| session.client == client) {
+            None if lowest_unanswered > 1 => return Err(OperationError::SessionExpired),
+            None => {}
+            Some(known) => {
+                session = known.clone();
+                if let Some((_, answer)) = known.answers.iter().find(|(of, _)| *of == sequence) {
+                    return answer.clone();
+                }
+            }
+        }
+        let lowest = lowest_unanswered.max(session.lowest_unanswered);
+        if sequence == 0 || sequence < lowest {
+            return Err(OperationError::SessionExpired);
+        }
+        session.answers.retain(|(of, _)| *of >= lowest);
+        if session.answers.len() == SESSION_ANSWERS_MAX {
+            return Err(OperationError::TooManyInFlight { max: SESSION_ANSWERS_MAX as u64 });
+        }
+
+        let answer = self.execute(&command.operation);
+        self.expire(now_ms, Some(client));
+        session.last_active_ms = now_ms;
+        session.lowest_unanswered = lowest;
+        session.answers.push((sequence, answer.clone()));
+        session.answers.sort_by_key(|(of, _)| *of);
+        self.sessions.retain(|other| other.client != client);
+        self.sessions.push(session);
+        answer
+    }
+
+    fn expire(&mut self, now_ms: u64, except: Option<ClientId>) {
+        let mut overdue: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|session| session.last_active_ms + SESSION_TTL_MS < now_ms)
+            .map(|session| (session.last_active_ms, session.client))
+            .filter(|(_, client)| Some(*client) != except)
+            .collect();
+        overdue.sort();
+        overdue.truncate(SESSIONS_EXPIRED_PER_COMMAND_MAX);
+        self.sessions.retain(|session| !overdue.iter().any(|(_, gone)| *gone == session.client));
+    }
+
+    fn execute(&mut self, operation: &Operation) -> StoredAnswer {
+        rules::check(operation)?;
+        let mut attempt = Attempt::new(self);
+        let answer = match operation {
+            Operation::Put(request) => Answer::Put(attempt.put(request)?),
+            Operation::DeleteRange(request) => Answer::DeleteRange(attempt.delete(request)?),
+            Operation::Txn(request) => Answer::Txn(attempt.txn(request)?),
+            Operation::Compact(request) => return self.compact(request.revision),
+            Operation::RegisterMember { .. } => Answer::RegisterMember,
+            Operation::Access(_) | Operation::Cluster(_) => unreachable!("none is generated"),
+        };
+        let Attempt { now, wrote, .. } = attempt;
+        if wrote {
+            self.history.push(now);
+        }
+        Ok(answer)
+    }
+
+    fn compact(&mut self, requested: u64) -> StoredAnswer {
+        let current = self.revision();
+        if requested <= self.compacted {
+            let compact_revision = self.compacted;
+            return Err(OperationError::Compacted { requested, compact_revision });
+        }
+        if requested > current {
+            return Err(OperationError::FutureRevision { requested, current });
+        }
+        self.compacted = requested;
+        Ok(Answer::Compact(CompactAnswer { revision: current }))
+    }
+
+    pub(crate) fn read_txn(&self, request: &TxnRequest) -> Result<TxnAnswer, OperationError> {
+        rules::check(&Operation::Txn(request.clone()))?;
+        if !rules::only_reads(request) {
+            return Err(OperationError::NotReadOnly);
+        }
+        Attempt::new(self).txn(request)
+    }
+}
+
+/// A request on its way, on a copy of the state.
+struct Attempt<'a> {
+    model: &'a Model,
+    now: State,
+    wrote: bool,
+    /// Bytes it may still answer.
+    left: usize,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(model: &'a Model) -> Self {
+        let now = model.state_at(model.revision()).clone();
+        Self { model, now, wrote: false, left: TXN_ANSWER_BYTES_MAX }
+    }
+
+    fn revision(&self) -> u64 {
+        if self.wrote { self.model.revision() + 1 } else { self.model.revision() }
+    }
+
+    fn answer_pair(&mut self, pair: KeyValue) -> Result<KeyValue, OperationError> {
+        if cost(&pair) > self.left {
+            return Err(OperationError::AnswerTooLarge { max: TXN_ANSWER_BYTES_MAX as u64 });
+        }
+        self.left -= cost(&pair);
+        Ok(pair)
+    }
+
+    fn put(&mut self, request: &PutRequest) -> Result<PutAnswer, OperationError> {
+        let before = self.now.get(&request.key).cloned();
+        if (request.ignore_value || request.ignore_lease) && before.is_none() {
+            return Err(OperationError::KeyNotFound);
+        }
+        if request.lease != 0 {
+            return Err(OperationError::LeaseNotFound { lease: request.lease });
+        }
+        let prev_kv = match &before {
+            Some(stored) if request.prev_kv => {
+                Some(self.answer_pair(pair_of(&request.key, stored))?)
+            }
+            _ => None,
+        };
+        self.wrote = true;
+        let mut stored = Stored {
+            created: self.revision(),
+            modified: self.revision(),
+            version: 1,
+            lease: 0,
+            value: request.value.clone(),
+        };
+        if let Some(before) = before {
+            stored.created = before.created;
+            stored.version = before.version + 1;
+            if request.ignore_value {
+                stored.value = before.value;
+            }
+            if request.ignore_lease {
+                stored.lease = before.lease;
+            }
+        }
+        self.now.insert(request.key.clone(), stored);
+        Ok(PutAnswer { revision: self.revision(), prev_kv })
+    }
+
+    fn delete(
+        &mut self,
+        request: &DeleteRangeRequest,
+    ) -> Result<DeleteRangeAnswer, OperationError> {
+        let mut prev_kvs = Vec::new();
+        let mut deleted = 0;
+        for (key, stored) in self.now.clone() {
+            if !in_range(&request.range, &key) {
+                continue;
+            }
+            self.now.remove(&key);
+            self.wrote = true;
+            deleted += 1;
+            if request.prev_kv {
+                prev_kvs.push(self.answer_pair(pair_of(&key, &stored))?);
+            }
+        }
+        Ok(DeleteRangeAnswer { revision: self.revision(), deleted, prev_kvs })
+    }
+
+    fn txn(&mut self, request: &TxnRequest) -> Result<TxnAnswer, OperationError> {
+        let before = self.model.state_at(self.model.revision());
+        let succeeded = request.compares.iter().all(|compare| reads::holds(before, compare));
+        let branch = if succeeded { &request.success } else { &request.failure };
+        let mut answers = Vec::new();
+        for operation in branch {
+            answers.push(match operation {
+                TxnOperation::Put(request) => OperationAnswer::Put(self.put(request)?),
+                TxnOperation::DeleteRange(request) => {
+                    OperationAnswer::DeleteRange(self.delete(request)?)
+                }
+                TxnOperation::Txn(request) => OperationAnswer::Txn(self.txn(request)?),
+                TxnOperation::Range(request) => {
+                    let state = match request.revision {
+                        0 => &self.now,
+                        revision => self.model.readable(revision)?,
+                    };
+                    let mut answer = reads::read_whole(state, request, self.left)?;
+                    self.left -= answer.kvs.iter().map(cost).sum::<usize>();
+                    answer.revision = self.revision();
+                    OperationAnswer::Range(answer)
+                }
+            });
+        }
+        Ok(TxnAnswer { revision: self.revision(), succeeded, answers })
+    }
+}
