@@ -1,0 +1,234 @@
+//! Opening LMDB: the one file with `unsafe` in it.
+//!
+//! LMDB maps its file into memory, and a map whose file changes behind its back is undefined
+//! behaviour; that is why opening is `unsafe`. What makes it sound here:
+//!
+//! - Only environments inside a [`DataDir`](super::DataDir) are opened, and the data directory's
+//!   lock is held by this process while they are: nobody else writes to the files.
+//! - heed refuses a second open of the same environment in one process.
+//! - LMDB's own lock file stays on (`NO_LOCK` cannot be asked for), and the map is not writable
+//!   (`WRITE_MAP` cannot be asked for), so a stray write faults and does not corrupt.
+//! - `NO_SYNC` can be asked for only as [`Durability::OnDemand`], whose user throws the whole
+//!   environment away after a crash.
+//!
+//! Read transactions are opened without thread-local storage, so one may move between threads.
+//! A write transaction must end on the thread that began it: both environments are written by
+//! one OS thread each.
+
+#![expect(unsafe_code, reason = "LMDB maps a file; see the module's head for why it is sound")]
+
+use std::fs;
+use std::io::{self, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use heed::{EnvFlags, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
+
+use super::error::is_disk_full;
+use super::{StorageError, durable_file};
+
+/// Map sizes are rounded up to this: a multiple of every page size in use.
+const MAP_GRANULARITY_BYTES: u64 = 64 * 1024;
+
+/// "Input/output error", on every Unix.
+const EIO: i32 = 5;
+
+/// The file written to see whether there is room, and how much of it.
+const PROBE_NAME: &str = "room.probe";
+const PROBE_BYTES: usize = 64 * 1024;
+
+/// When commits reach the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// A commit returns when it is on the disk.
+    EveryCommit,
+    /// Only [`Environment::sync`] puts commits on the disk. A crash before it may leave an
+    /// environment that cannot be read: only for what is rebuilt from nothing after a crash.
+    OnDemand,
+}
+
+/// How to open an environment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EnvironmentOptions {
+    /// The size the environment can grow to, in bytes of address space; the file on the disk
+    /// grows with what is in it. Rounded up to [`MAP_GRANULARITY_BYTES`].
+    pub(crate) map_bytes: u64,
+    /// Read transactions open at the same time, at most.
+    pub(crate) readers_max: u32,
+    /// Named databases, at most.
+    pub(crate) databases_max: u32,
+    /// When commits reach the disk.
+    pub(crate) durability: Durability,
+    /// Whether the system should read neighbouring pages ahead: good for scans, bad for random
+    /// reads of a database larger than memory.
+    pub(crate) read_ahead: bool,
+}
+
+/// An open LMDB environment that knows its place and size, for its errors. Cheap to clone; closed
+/// when the last clone and the last transaction are gone.
+#[derive(Clone, Debug)]
+pub(crate) struct Environment {
+    env: heed::Env<WithoutTls>,
+    path: PathBuf,
+    map_bytes: u64,
+}
+
+impl Environment {
+    /// Opens the environment in `directory`, creating both when they are not there. The caller
+    /// holds the lock of the data directory around it.
+    pub(crate) fn open(
+        directory: &Path,
+        options: &EnvironmentOptions,
+    ) -> Result<Self, StorageError> {
+        fs::create_dir_all(directory)
+            .map_err(|source| StorageError::io("create directory", directory, source))?;
+        let map_bytes = options.map_bytes.next_multiple_of(MAP_GRANULARITY_BYTES);
+        let failed = |source| StorageError::database("open", directory, map_bytes, source);
+        let map_size = usize::try_from(map_bytes)
+            .map_err(|_| failed(heed::Error::Io(io::ErrorKind::InvalidInput.into())))?;
+
+        let mut flags = EnvFlags::empty();
+        flags.set(EnvFlags::NO_SYNC, options.durability == Durability::OnDemand);
+        flags.set(EnvFlags::NO_READ_AHEAD, !options.read_ahead);
+        let mut open_options = EnvOpenOptions::new().read_txn_without_tls();
+        open_options
+            .map_size(map_size)
+            .max_readers(options.readers_max)
+            .max_dbs(options.databases_max);
+        // SAFETY: the module's head says why these flags and this file are sound.
+        let env = unsafe { open_options.flags(flags).open(directory) }.map_err(failed)?;
+        durable_file::sync_directory(directory)?;
+        env.clear_stale_readers().map_err(failed)?;
+        Ok(Self { env, path: directory.to_owned(), map_bytes })
+    }
+
+    /// heed's own handle, for creating databases and reading figures.
+    pub(crate) fn heed(&self) -> &heed::Env<WithoutTls> {
+        &self.env
+    }
+
+    /// The environment's directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The size it can grow to.
+    pub(crate) fn map_bytes(&self) -> u64 {
+        self.map_bytes
+    }
+
+    /// A moment in time, to read at. Never hold one across an `.await`, a client's pace or a
+    /// network send: pages are not reused while it lives.
+    pub(crate) fn read(&self) -> Result<RoTxn<'_, WithoutTls>, StorageError> {
+        self.env.read_txn().map_err(|source| self.error("read", source))
+    }
+
+    /// The one write transaction. Blocks while another is open. Must be committed or dropped on
+    /// this thread.
+    pub(crate) fn write(&self) -> Result<RwTxn<'_>, StorageError> {
+        self.env.write_txn().map_err(|source| self.error("write to", source))
+    }
+
+    /// Commits. When this fails nobody knows what is on the disk: never try again.
+    pub(crate) fn commit(&self, txn: RwTxn<'_>) -> Result<(), StorageError> {
+        txn.commit().map_err(|source| match source {
+            heed::Error::Io(error) if error.raw_os_error() == Some(EIO) => {
+                let source = self.probe_room().err().filter(is_disk_full).unwrap_or(error);
+                self.error("commit to", heed::Error::Io(source))
+            }
+            source => self.error("commit to", source),
+        })
+    }
+
+    /// Puts every commit on the disk.
+    pub(crate) fn sync(&self) -> Result<(), StorageError> {
+        self.env.force_sync().map_err(|source| self.error("sync", source))
+    }
+
+    /// Bytes of the database file.
+    pub(crate) fn file_bytes(&self) -> Result<u64, StorageError> {
+        self.env.real_disk_size().map_err(|source| self.error("measure", source))
+    }
+
+    /// LMDB says EIO for a broken disk and also for a write that was cut short, as the last one
+    /// on a full disk is. So ask the disk: is there room where the database file ends?
+    fn probe_room(&self) -> io::Result<()> {
+        let end = fs::metadata(self.path.join("data.mdb"))?.len();
+        let path = self.path.join(PROBE_NAME);
+        let write = || {
+            let mut file = fs::File::create(&path)?;
+            file.seek(io::SeekFrom::Start(end))?;
+            file.write_all(&[0; PROBE_BYTES])?;
+            file.sync_all()
+        };
+        let outcome = write();
+        // One that stays is written over the next time.
+        let _removed = fs::remove_file(&path);
+        outcome
+    }
+
+    /// This environment's error; `action` as in [`StorageError::Database`].
+    pub(crate) fn error(&self, action: &'static str, source: heed::Error) -> StorageError {
+        StorageError::database(action, &self.path, self.map_bytes, source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heed::types::Str;
+    use heed::{CommitOrAbort, Database};
+
+    use super::*;
+
+    fn options(durability: Durability) -> EnvironmentOptions {
+        EnvironmentOptions {
+            map_bytes: 1,
+            readers_max: 8,
+            databases_max: 1,
+            durability,
+            read_ahead: false,
+        }
+    }
+
+    fn table(environment: &Environment) -> Database<'static, Str, Str> {
+        let txn = environment.write().unwrap();
+        environment
+            .heed()
+            .create_databases_and_commit(txn, |opener, txn| {
+                let table = opener.create_database(txn, Some("t"))?;
+                Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(table))
+            })
+            .unwrap()
+            .unwrap_commit()
+    }
+
+    #[test]
+    fn what_was_committed_is_there_after_a_reopen() {
+        for durability in [Durability::EveryCommit, Durability::OnDemand] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("env");
+            let environment = Environment::open(&path, &options(durability)).unwrap();
+            let written = table(&environment);
+            let mut txn = environment.write().unwrap();
+            written.put(&mut txn, "key", "value").unwrap();
+            txn.commit().unwrap();
+            environment.sync().unwrap();
+            assert_eq!(environment.map_bytes(), MAP_GRANULARITY_BYTES);
+            assert!(environment.file_bytes().unwrap() > 0);
+            drop(environment);
+
+            let environment = Environment::open(&path, &options(durability)).unwrap();
+            let read = table(&environment);
+            let txn = environment.read().unwrap();
+            assert_eq!(read.get(&txn, "key").unwrap(), Some("value"));
+        }
+    }
+
+    #[test]
+    fn a_second_open_in_this_process_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = options(Durability::EveryCommit);
+        let _first = Environment::open(directory.path(), &options).unwrap();
+        let message = Environment::open(directory.path(), &options).unwrap_err().to_string();
+        assert!(message.contains("already open in this program"), "{message}");
+    }
+}

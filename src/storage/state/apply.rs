@@ -1,0 +1,261 @@
+//! Applying committed entries, one by one, in the order of the log.
+//!
+//! Each command runs against the state the one before it left, its changes are published at once,
+//! and then its client is answered: no disk is waited for, because the log has the entry and the
+//! flusher follows. Only when the flusher is far behind does applying wait.
+//!
+//! A read transaction is open while entries are at hand, and closed before waiting for more.
+
+use std::sync::atomic::Ordering;
+
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use openraft::EntryPayload;
+use openraft::storage::EntryResponder;
+
+use super::head::Head;
+use super::shared::Shared;
+use super::view::View;
+use crate::consensus::{
+    ApplyResponse, RaftEntry, RaftStoredMembership, TypeConfig, log_id_from_openraft,
+    membership_from_openraft,
+};
+use crate::machine::{self, Change, StateView as _};
+use crate::storage::StorageError;
+use crate::types::{Command, LogId};
+
+/// Entries applied before what is applied is announced, at most.
+const ANNOUNCED_ENTRIES_MAX: usize = 64;
+
+/// Applies every entry of a stream.
+pub(crate) async fn apply_stream<S>(shared: &Shared, mut entries: S) -> Result<(), ApplyError>
+where
+    S: Stream<Item = Result<EntryResponder<TypeConfig>, std::io::Error>> + Unpin,
+{
+    let _only_one = shared.applying.lock().await;
+    while let Some(first) = entries.next().await {
+        let first = first.map_err(ApplyError::Read)?;
+        shared.check()?;
+        if shared.is_full() {
+            shared.control.force();
+            shared.wait_for_flush(|| !shared.is_full()).await?;
+        }
+        apply_ready(shared, first, &mut entries)?;
+    }
+    Ok(())
+}
+
+/// Why a stream of entries was not applied to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApplyError {
+    /// The stream broke: the log could not be read.
+    #[error(transparent)]
+    Read(std::io::Error),
+    /// The state failed.
+    #[error(transparent)]
+    State(#[from] StorageError),
+}
+
+impl From<ApplyError> for std::io::Error {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Read(error) => error,
+            ApplyError::State(error) => error.into(),
+        }
+    }
+}
+
+/// Applies `first` and what the stream has at hand after it, without waiting.
+fn apply_ready<S>(
+    shared: &Shared,
+    first: EntryResponder<TypeConfig>,
+    entries: &mut S,
+) -> Result<(), ApplyError>
+where
+    S: Stream<Item = Result<EntryResponder<TypeConfig>, std::io::Error>> + Unpin,
+{
+    let mut applier = Applier::new(shared)?;
+    let mut next = Some(Ok(first));
+    let mut left = ANNOUNCED_ENTRIES_MAX;
+    let outcome = loop {
+        match next {
+            None => break Ok(()),
+            Some(Err(error)) => break Err(ApplyError::Read(error)),
+            Some(Ok((entry, responder))) => match applier.apply(entry) {
+                Err(error) => break Err(shared.fail(error).into()),
+                Ok(response) => {
+                    if let Some(responder) = responder {
+                        responder.send(response);
+                    }
+                }
+            },
+        }
+        left -= 1;
+        if left == 0 || shared.is_full() {
+            break Ok(());
+        }
+        next = entries.next().now_or_never().flatten();
+    };
+    applier.announce();
+    outcome
+}
+
+/// The one who applies, with the state as the last entry left it.
+struct Applier<'a> {
+    shared: &'a Shared,
+    view: View,
+    arrangement: u64,
+    applied: Option<LogId>,
+}
+
+/// What one entry does to the state.
+struct Effect {
+    response: ApplyResponse,
+    changes: Vec<Change>,
+    membership: Option<RaftStoredMembership>,
+    leader_time_ms: u64,
+}
+
+impl Effect {
+    /// That of an entry without a command.
+    const NONE: Self = Self {
+        response: ApplyResponse(None),
+        changes: Vec::new(),
+        membership: None,
+        leader_time_ms: 0,
+    };
+}
+
+impl<'a> Applier<'a> {
+    fn new(shared: &'a Shared) -> Result<Self, StorageError> {
+        let (view, arrangement) = shared.view()?;
+        let applied = shared.head().position.applied;
+        Ok(Self { shared, view, arrangement, applied })
+    }
+
+    fn apply(&mut self, entry: RaftEntry) -> Result<ApplyResponse, StorageError> {
+        let log_id = log_id_from_openraft(&entry.log_id);
+        self.check_order(log_id)?;
+        let effect = self.evaluate(log_id, entry)?;
+        self.publish(log_id, effect)
+    }
+
+    fn check_order(&self, log_id: LogId) -> Result<(), StorageError> {
+        let expected = self.applied.map_or(0, |applied| applied.index + 1);
+        let follows = if self.shared.options.consecutive_entries {
+            log_id.index == expected
+        } else {
+            log_id.index >= expected
+        };
+        if follows {
+            Ok(())
+        } else {
+            Err(StorageError::NotConsecutive { expected, found: log_id.index })
+        }
+    }
+
+    fn evaluate(&self, log_id: LogId, entry: RaftEntry) -> Result<Effect, StorageError> {
+        match entry.payload {
+            EntryPayload::Blank => Ok(Effect::NONE),
+            EntryPayload::Membership(membership) => {
+                let config = membership_from_openraft(&membership);
+                let roster = machine::roster_after_membership(&self.view.roster(), &config);
+                let change = roster.map(|roster| Change::SetRoster(std::sync::Arc::new(roster)));
+                let membership = RaftStoredMembership::new(Some(entry.log_id), membership);
+                Ok(Effect {
+                    membership: Some(membership),
+                    changes: change.into_iter().collect(),
+                    ..Effect::NONE
+                })
+            }
+            EntryPayload::Normal(encoded) => {
+                let command = Command::decode(&encoded.0).map_err(|source| {
+                    StorageError::UnreadableCommand { index: log_id.index, source }
+                })?;
+                let applied = machine::apply(&self.view, &command)?;
+                Ok(Effect {
+                    response: ApplyResponse(Some(applied.response)),
+                    changes: applied.changes,
+                    membership: None,
+                    leader_time_ms: command.leader_time_ms,
+                })
+            }
+        }
+    }
+
+    /// Makes an entry's effect visible, all of it at one moment.
+    fn publish(&mut self, log_id: LogId, effect: Effect) -> Result<ApplyResponse, StorageError> {
+        let mut head = self.shared.head_mut();
+        let bytes = take_changes(self.shared, &mut head, effect.changes);
+        head.active_bytes += bytes;
+        let position = &mut head.position;
+        position.applied = Some(log_id);
+        position.leader_time_ms = position.leader_time_ms.max(effect.leader_time_ms);
+        if let Some(membership) = effect.membership {
+            position.membership = membership;
+        }
+        let is_full = head.active_bytes >= self.shared.options.flush_bytes;
+        let (revision, compact_revision) = (head.position.revision, head.position.compact_revision);
+        if head.access.revision != self.view.access.revision {
+            self.view.access = std::sync::Arc::clone(&head.access);
+        }
+        if !std::sync::Arc::ptr_eq(&head.roster, &self.view.roster) {
+            self.view.roster = std::sync::Arc::clone(&head.roster);
+        }
+        let rearranged = head.arrangement != self.arrangement;
+        self.shared.unflushed_bytes.fetch_add(bytes, Ordering::AcqRel);
+        drop(head);
+
+        self.shared.control.changed(is_full);
+        self.applied = Some(log_id);
+        if rearranged {
+            (self.view, self.arrangement) = self.shared.view()?;
+        } else {
+            (self.view.revision, self.view.compact_revision) = (revision, compact_revision);
+        }
+        Ok(effect.response)
+    }
+
+    /// Tells everybody how far the state is.
+    fn announce(&self) {
+        let applied = self.shared.head().position.published();
+        self.shared.applied.send_replace(applied);
+    }
+}
+
+/// Puts changes where readers find them once the position says so. Answers the memory they take.
+fn take_changes(shared: &Shared, head: &mut Head, changes: Vec<Change>) -> usize {
+    let active = std::sync::Arc::clone(&head.active);
+    let mut contents = active.write();
+    let mut bytes = 0;
+    for change in changes {
+        match &change {
+            Change::SetRevision(revision) => head.position.revision = *revision,
+            Change::Compact(revision) => head.position.compact_revision = *revision,
+            Change::RecordAnswer { client, sequence, lowest_unanswered, now_ms, answer } => {
+                let (client, sequence, answer) = (*client, *sequence, answer.clone());
+                let mut sessions = shared.sessions.write();
+                sessions.record(client, sequence, *lowest_unanswered, *now_ms, answer);
+            }
+            Change::ExpireSession(client) => shared.sessions.write().expire(*client),
+            Change::SetMember { node_id, address, client_addr } => {
+                let (address, client_addr) = (address.clone(), client_addr.clone());
+                head.members.insert(
+                    *node_id,
+                    super::layout::members::MemberRecord { address, client_addr },
+                );
+                shared.peer_addrs.send_replace(head.peer_addrs());
+            }
+            Change::SetAccess { revision, edits } => {
+                head.access = std::sync::Arc::new(head.access.edited(*revision, edits));
+                shared.access.send_replace(std::sync::Arc::clone(&head.access));
+            }
+            Change::SetRoster(roster) => {
+                head.roster = std::sync::Arc::clone(roster);
+                shared.roster.send_replace(std::sync::Arc::clone(roster));
+            }
+            Change::Put { .. } | Change::Delete { .. } => {}
+        }
+        bytes += contents.push(change);
+    }
+    bytes
+}

@@ -1,0 +1,157 @@
+//! The epochs of the state: one LMDB environment each, one of them current.
+//!
+//! ```text
+//! state/CURRENT   the number of the current epoch
+//! state/1/        its environment
+//! state/2/        one being built from a snapshot, or one that was current before
+//! ```
+//!
+//! Installing a snapshot builds the next epoch from nothing, beside the current one, and then
+//! points `CURRENT` at it: the file is replaced by a rename, so a crash at any moment leaves the
+//! old state or the new one, whole. Directories that are not current are leftovers, and removed at
+//! the next open.
+//!
+//! `CURRENT` holds the number in decimal and a checksum: `EPOCH CRC32`, the checksum in
+//! hexadecimal over the digits before it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::storage::{StorageError, durable_file};
+
+const CURRENT: &str = "CURRENT";
+/// The epoch of a store that never installed a snapshot.
+const FIRST_EPOCH: u64 = 1;
+
+/// The directory of one epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EpochDirectory {
+    state: PathBuf,
+    number: u64,
+}
+
+impl EpochDirectory {
+    /// The current epoch under `state`; the first one when there is none yet. Removes leftovers.
+    pub(crate) fn open(state: &Path) -> Result<Self, StorageError> {
+        let path = state.join(CURRENT);
+        let number = match durable_file::read(&path)? {
+            Some(contents) => decode(&contents).ok_or_else(|| StorageError::Corrupt {
+                what: "the current epoch",
+                path: path.clone(),
+                reason: "it is no number with its checksum".into(),
+            })?,
+            None => FIRST_EPOCH,
+        };
+        let epoch = Self { state: state.to_owned(), number };
+        epoch.remove_leftovers()?;
+        if number == FIRST_EPOCH && !path.exists() {
+            epoch.make_current()?;
+        }
+        Ok(epoch)
+    }
+
+    /// The next epoch, with nothing in it: what was left there by a failed build is removed.
+    pub(crate) fn next(&self) -> Result<Self, StorageError> {
+        let next = Self { state: self.state.clone(), number: self.number + 1 };
+        next.remove()?;
+        Ok(next)
+    }
+
+    /// Where its environment lies.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.state.join(self.number.to_string())
+    }
+
+    /// Points `CURRENT` here. What is in the directory must be on the disk.
+    pub(crate) fn make_current(&self) -> Result<(), StorageError> {
+        durable_file::sync_directory(&self.state)?;
+        durable_file::replace(&self.state.join(CURRENT), &encode(self.number))
+    }
+
+    /// Removes the directory. An environment that is still open stays readable.
+    pub(crate) fn remove(&self) -> Result<(), StorageError> {
+        remove_directory(&self.path())
+    }
+
+    fn remove_leftovers(&self) -> Result<(), StorageError> {
+        let failed = |source| StorageError::io("list", &self.state, source);
+        for entry in fs::read_dir(&self.state).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let number = name.to_str().and_then(|name| name.parse::<u64>().ok());
+            if number.is_some_and(|number| number != self.number) {
+                remove_directory(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn remove_directory(path: &Path) -> Result<(), StorageError> {
+    match fs::remove_dir_all(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(StorageError::io("remove", path, source))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn encode(number: u64) -> Vec<u8> {
+    let digits = number.to_string();
+    format!("{digits} {:08x}\n", crc32fast::hash(digits.as_bytes())).into_bytes()
+}
+
+fn decode(contents: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(contents).ok()?;
+    let (digits, _checksum) = text.split_once(' ')?;
+    let number = digits.parse().ok()?;
+    (encode(number) == contents).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_of_current_are_pinned_and_checked() {
+        let bytes = encode(12);
+        assert_eq!(bytes, b"12 4f5344cd\n");
+        assert_eq!(decode(&bytes), Some(12));
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode(&flipped), None, "bit {bit}");
+        }
+        assert_eq!(decode(b""), None);
+    }
+
+    #[test]
+    fn what_is_not_current_is_removed_at_the_next_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = EpochDirectory::open(directory.path()).unwrap();
+        assert_eq!(first.number, 1);
+        fs::create_dir(first.path()).unwrap();
+        let next = first.next().unwrap();
+        fs::create_dir(next.path()).unwrap();
+        fs::write(next.path().join("data.mdb"), b"half").unwrap();
+
+        assert_eq!(EpochDirectory::open(directory.path()).unwrap(), first);
+        assert!(first.path().exists() && !next.path().exists());
+
+        fs::create_dir(next.path()).unwrap();
+        next.make_current().unwrap();
+        assert_eq!(EpochDirectory::open(directory.path()).unwrap(), next);
+        assert!(!first.path().exists() && next.path().exists());
+    }
+
+    #[test]
+    fn a_damaged_pointer_is_refused_and_nothing_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = EpochDirectory::open(directory.path()).unwrap();
+        fs::create_dir(first.path()).unwrap();
+        fs::write(directory.path().join(CURRENT), b"2 00000000\n").unwrap();
+        let error = EpochDirectory::open(directory.path()).unwrap_err();
+        assert!(error.to_string().contains("CURRENT is corrupt"), "{error}");
+        assert!(first.path().exists());
+    }
+}

@@ -1,0 +1,122 @@
+//! The flusher: the one thread that writes the state to the disk.
+//!
+//! It writes what has gathered, in one transaction with the log position it belongs to, and only
+//! after the commit lets the memory go and publishes the position as durable. What was not
+//! committed is applied again from the log after a restart; so nothing is lost when the process
+//! dies at any point here, and the log is never purged above the durable position.
+//!
+//! Failure: a transaction that fails is final. It is reported, what it held stays readable in
+//! memory, the store refuses to apply more, and the thread ends. Nothing is tried again.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use super::compaction::{STEP_ALONE, STEP_BESIDE_A_FLUSH, compact_step};
+use super::control::Work;
+use super::head::Frozen;
+use super::layout::meta::CompactionProgress;
+use super::shared::Shared;
+use super::write::{Overflowed, TableWriter};
+use crate::clock;
+use crate::storage::StorageError;
+use crate::storage::crash_point::crash_point;
+
+const NAME: &str = "state-flusher";
+
+/// Starts the thread.
+pub(crate) fn spawn(shared: Arc<Shared>) -> Result<JoinHandle<()>, StorageError> {
+    std::thread::Builder::new()
+        .name(NAME.into())
+        .spawn(move || run(&shared))
+        .map_err(|source| StorageError::Thread { name: NAME, source })
+}
+
+fn run(shared: &Shared) {
+    let outcome = catch_unwind(AssertUnwindSafe(|| work(shared)));
+    let outcome = outcome.unwrap_or(Err(StorageError::ThreadPanicked { name: NAME }));
+    if let Err(error) = outcome {
+        shared.fail(error);
+    }
+}
+
+fn work(shared: &Shared) -> Result<(), StorageError> {
+    loop {
+        match shared.control.wait(shared.options.flush_interval) {
+            Work::Flush => flush(shared)?,
+            Work::Compact => compact_alone(shared)?,
+            Work::Stop => return flush(shared),
+        }
+    }
+}
+
+/// Writes what has gathered, if anything has.
+fn flush(shared: &Shared) -> Result<(), StorageError> {
+    let mut flushing = shared.flushing();
+    let frozen = {
+        let mut head = shared.head_mut();
+        if head.position.applied == *shared.durable.borrow() {
+            return Ok(());
+        }
+        head.freeze()
+    };
+    let started = clock::monotonic();
+    let (compaction, overflowed) = write(&frozen, flushing.compaction)?;
+    flushing.compaction = compaction;
+    release(shared, &frozen, &overflowed);
+    let changes = frozen.generation.read().changes();
+    shared.hooks.state_committed(changes, started.elapsed().as_secs_f64());
+    let pending = compaction.pending(frozen.position.compact_revision);
+    shared.control.set_compacting(pending.is_some());
+    Ok(())
+}
+
+fn write(
+    frozen: &Frozen,
+    compaction: CompactionProgress,
+) -> Result<(CompactionProgress, Vec<Overflowed>), StorageError> {
+    let mut writer = TableWriter::begin(&frozen.tables)?;
+    let overflowed = writer.write_generation(&frozen.generation.read())?;
+    let compaction = match compaction.pending(frozen.position.compact_revision) {
+        Some(pending) => compact_step(&mut writer, pending, STEP_BESIDE_A_FLUSH)?,
+        None => compaction,
+    };
+    writer.write_meta(&frozen.position.to_meta(compaction))?;
+    crash_point("state.before_commit");
+    writer.commit()?;
+    crash_point("state.after_commit");
+    Ok((compaction, overflowed))
+}
+
+/// What was frozen is on the disk: lets the memory go and tells everybody.
+fn release(shared: &Shared, frozen: &Frozen, overflowed: &[Overflowed]) {
+    shared.head_mut().release();
+    if !overflowed.is_empty() {
+        let mut sessions = shared.sessions.write();
+        for (client, sequence) in overflowed {
+            sessions.release_answer(*client, *sequence);
+        }
+    }
+    shared.unflushed_bytes.fetch_sub(frozen.bytes, Ordering::AcqRel);
+    shared.durable.send_replace(frozen.position.applied);
+}
+
+/// One step of compaction in a transaction of its own. The position in the tables stays.
+fn compact_alone(shared: &Shared) -> Result<(), StorageError> {
+    let mut flushing = shared.flushing();
+    let tables = Arc::clone(&shared.head().tables);
+    let mut writer = TableWriter::begin(&tables)?;
+    let mut meta = tables.meta(writer.txn())?;
+    let Some(pending) = flushing.compaction.pending(meta.compact_revision) else {
+        shared.control.set_compacting(false);
+        return Ok(());
+    };
+    meta.compaction = compact_step(&mut writer, pending, STEP_ALONE)?;
+    writer.write_meta(&meta)?;
+    crash_point("state.before_compaction_commit");
+    writer.commit()?;
+    crash_point("state.after_compaction_commit");
+    flushing.compaction = meta.compaction;
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! The state on the disk: a memory table in front of LMDB.
+//!
+//! ```text
+//! apply ──> memory table ──(flusher, every 50 ms or 8 MiB)──> LMDB, one synced transaction
+//!   │           │                                               │
+//!   └ answers   └──────────────── View, at one revision ────────┘
+//! ```
+//!
+//! Applying an entry changes memory only, and its client is answered at once: the entry is in the
+//! log of a quorum, so the state need not be on the disk. The flusher writes what has gathered in
+//! one transaction together with the position in the log it belongs to; a restart begins at that
+//! position and applies the rest again. Therefore the log is never purged above `durable`.
+//!
+//! In reading order: `layout` (what lies in the tables), `memtable` and `sessions` (what is in
+//! memory), `tables` and `chain` (reading the disk), `view` and `scan` (reading both as one),
+//! `apply`, `write` and `flusher` (a change's way to the disk), `compaction`, `epoch` (whole
+//! states, switched by a rename), `store` (the handle).
+//!
+//! Invariants:
+//! - a view sees every change up to its revision and none after it (`view` says why);
+//! - what LMDB holds is the state at `meta.applied` exactly, never half a command;
+//! - entries are applied in the order of their index without gaps.
+//!
+//! Failure: the disk is never tried again; see [`storage`](crate::storage).
+
+mod apply;
+mod chain;
+mod compaction;
+mod control;
+mod epoch;
+mod export;
+mod flusher;
+mod head;
+mod install;
+pub(crate) mod layout;
+mod memtable;
+mod options;
+mod raft;
+mod restore;
+mod scan;
+mod session_delta;
+mod sessions;
+mod shared;
+mod stats;
+mod store;
+mod tables;
+mod view;
+mod write;
+
+pub use head::Applied;
+pub use options::StateOptions;
+pub use raft::SnapshotBuilder;
+pub(super) use restore::{applied_of, restore};
+pub use stats::StateStats;
+pub use store::StateStore;
+pub use view::View;

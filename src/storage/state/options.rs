@@ -1,0 +1,33 @@
+//! What can be set about the state's storage, and the limits it keeps.
+
+use std::time::Duration;
+
+/// How a [`StateStore`](super::StateStore) is opened.
+#[derive(Clone, Debug)]
+pub struct StateOptions {
+    /// The size each environment can grow to, in bytes of address space. The file on the disk
+    /// grows with what is in it.
+    pub map_bytes: u64,
+    /// How long changes gather before they are written, at most.
+    pub flush_interval: Duration,
+    /// Changes are written sooner when they take this many bytes of memory.
+    pub flush_bytes: usize,
+    /// Applying waits for the disk while changes that are not written take more than this many
+    /// bytes of memory.
+    pub unflushed_bytes_max: usize,
+    /// Entries must be applied without gaps. Only openraft's conformance suite, which skips
+    /// indexes, runs without.
+    pub consecutive_entries: bool,
+}
+
+impl Default for StateOptions {
+    fn default() -> Self {
+        Self {
+            map_bytes: 64 << 30,
+            flush_interval: Duration::from_millis(500),
+            flush_bytes: 8 << 20,
+            unflushed_bytes_max: 32 << 20,
+            consecutive_entries: true,
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! A first epoch built from a snapshot file, in a data directory that is being made.
+
+use std::path::Path;
+
+use super::epoch::EpochDirectory;
+use super::layout::Table;
+use super::layout::meta::{LAYOUT_VERSION, META_KEY, StateMeta, decode_meta};
+use super::layout::roster::{ROSTER_KEY, encode_roster};
+use super::tables::Tables;
+use super::write::TableWriter;
+use crate::storage::StorageError;
+use crate::storage::environment::Durability;
+use crate::storage::snapshot::{SnapshotError, SnapshotFile};
+use crate::types::{LogId, MembershipConfig, Roster};
+
+/// Bytes of records in one transaction, at most (and one chunk).
+const TRANSACTION_BYTES_MAX: usize = 16 << 20;
+
+/// Fills `state` from `file`, verifying it meanwhile. With `founders` it becomes the state of a
+/// new cluster: they are its members, and what the old cluster knew of its own is left out. Users,
+/// keys, revisions, history and the answers kept for retries stay. Answers the last entry in it.
+/// Blocks.
+pub(crate) fn restore(
+    state: &Path,
+    map_bytes: u64,
+    file: &SnapshotFile,
+    founders: Option<MembershipConfig>,
+) -> Result<Option<LogId>, StorageError> {
+    if file.header().layout_version > LAYOUT_VERSION {
+        let (found, newest) = (file.header().layout_version.into(), LAYOUT_VERSION.into());
+        return Err(file.error(SnapshotError::NewerFormat { found, newest }));
+    }
+    let epoch = EpochDirectory::open(state)?;
+    let tables = std::sync::Arc::new(Tables::open(&epoch.path(), map_bytes, Durability::OnDemand)?);
+    let meta = fill(&tables, file, founders.is_some())?;
+    let contradiction = |reason| file.error(SnapshotError::Contradiction { reason });
+    let mut meta = meta.ok_or_else(|| contradiction("it does not say where it stands"))?;
+    if !file.header().describes(&meta) {
+        return Err(contradiction("its position in the log"));
+    }
+    let mut writer = TableWriter::begin(&tables)?;
+    if let Some(founders) = founders {
+        let last_node_id = founders.nodes.keys().next_back().copied().unwrap_or(0);
+        let roster = Roster { last_node_id, ..Roster::default() };
+        writer.put(Table::Meta, ROSTER_KEY, &encode_roster(&roster))?;
+        meta.membership = founders;
+        meta.membership_log_id = meta.applied;
+    }
+    writer.write_meta(&meta)?;
+    writer.commit()?;
+    tables.environment().sync()?;
+    Ok(meta.applied)
+}
+
+/// Appends every record that is kept. Answers the `meta` record, which is not written.
+fn fill(
+    tables: &std::sync::Arc<Tables>,
+    file: &SnapshotFile,
+    new_cluster: bool,
+) -> Result<Option<StateMeta>, StorageError> {
+    let mut reader = file.reader()?;
+    let mut writer = TableWriter::begin(tables)?;
+    let (mut bytes, mut meta) = (0, None);
+    while let Some(mut chunk) = reader.next_chunk().map_err(|source| file.error(source))? {
+        let table = chunk.table;
+        while let Some((key, value)) = chunk.next_record().map_err(|source| file.error(source))? {
+            if table == Table::Meta && key == META_KEY {
+                let decoded = decode_meta(value);
+                meta = Some(decoded.map_err(|error| tables.corrupt(Table::Meta, &error))?);
+            } else if !(new_cluster && is_of_the_old_cluster(table, key)) {
+                writer.append(table, key, value)?;
+                bytes += key.len() + value.len();
+            }
+        }
+        if bytes >= TRANSACTION_BYTES_MAX {
+            writer.commit()?;
+            writer = TableWriter::begin(tables)?;
+            bytes = 0;
+        }
+    }
+    writer.commit()?;
+    Ok(meta)
+}
+
+/// What a cluster knows of its own members.
+fn is_of_the_old_cluster(table: Table, key: &[u8]) -> bool {
+    match table {
+        Table::Members => true,
+        Table::Meta => key == ROSTER_KEY,
+        Table::Keys | Table::History | Table::Sessions | Table::Answers | Table::Access => false,
+    }
+}
+
+/// The last entry in the current state of a directory that nobody uses. Blocks.
+pub(crate) fn applied_of(state: &Path, map_bytes: u64) -> Result<Option<LogId>, StorageError> {
+    let epoch = EpochDirectory::open(state)?;
+    let tables =
+        std::sync::Arc::new(Tables::open(&epoch.path(), map_bytes, Durability::EveryCommit)?);
+    let reader = tables.read()?;
+    Ok(tables.meta(reader.txn())?.applied)
+}

@@ -1,0 +1,64 @@
+//! Figures of the state, for metrics and `status`.
+
+use std::sync::atomic::Ordering;
+
+use super::layout::Table;
+use super::shared::Shared;
+use crate::storage::StorageError;
+use crate::types::LogId;
+
+/// The state's size and load at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateStats {
+    /// Bytes of the environment's file on the disk.
+    pub file_bytes: u64,
+    /// Bytes of it that hold data; the rest is reused before the file grows.
+    pub used_bytes: u64,
+    /// Bytes the file can grow to.
+    pub map_bytes: u64,
+    /// User keys on the disk, deleted ones that compaction has not reached included.
+    pub keys: u64,
+    /// Versions of keys on the disk.
+    pub versions: u64,
+    /// Clients whose answers are kept.
+    pub sessions: usize,
+    /// Bytes of memory taken by changes that are not on the disk.
+    pub unflushed_bytes: usize,
+    /// Views open now.
+    pub open_views: usize,
+    /// Finished snapshot files.
+    pub snapshots: usize,
+    /// The last entry in the newest snapshot; none without one.
+    pub snapshot_log_id: Option<LogId>,
+    /// Its size in bytes; 0 without one.
+    pub snapshot_bytes: u64,
+}
+
+/// Reads the figures.
+pub(crate) fn stats(shared: &Shared) -> Result<StateStats, StorageError> {
+    let reader = shared.head().tables.read()?;
+    let tables = reader.tables();
+    let environment = tables.environment();
+    let failed = |source| environment.error("read", source);
+    let (mut used_bytes, mut records) = (0, [0; Table::ALL.len()]);
+    for table in Table::ALL {
+        let stat = tables.handle(table).stat(reader.txn()).map_err(failed)?;
+        let pages = stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
+        used_bytes += (pages * stat.page_size as usize) as u64;
+        records[table as usize] = stat.entries as u64;
+    }
+    let current = shared.snapshots.current();
+    Ok(StateStats {
+        file_bytes: environment.file_bytes()?,
+        used_bytes,
+        map_bytes: environment.map_bytes(),
+        keys: records[Table::Keys as usize],
+        versions: records[Table::History as usize],
+        sessions: shared.sessions.read().len(),
+        unflushed_bytes: shared.unflushed_bytes.load(Ordering::Relaxed),
+        open_views: shared.open_views.load(Ordering::Relaxed),
+        snapshots: shared.snapshots.len(),
+        snapshot_log_id: current.as_ref().and_then(|file| file.header().last_log_id),
+        snapshot_bytes: current.map_or(0, |file| file.size_bytes()),
+    })
+}

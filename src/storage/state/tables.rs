@@ -1,0 +1,221 @@
+//! The tables of one epoch's LMDB environment, opened once; and a reader of them at one moment.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use heed::types::Bytes as Raw;
+use heed::{CommitOrAbort, Database, RoTxn, RwTxn, WithoutTls};
+
+use super::chain::{Step, step};
+use super::layout::history::{HistoryRecord, decode_history_record};
+use super::layout::keys::{KeyRecord, decode_key_record};
+use super::layout::meta::{META_KEY, StateMeta, decode_meta};
+use super::layout::version::encode_revision;
+use super::layout::{LayoutError, Table};
+use super::memtable::VisibleVersion;
+use crate::storage::StorageError;
+use crate::storage::environment::{Durability, Environment, EnvironmentOptions};
+use crate::types::Revision;
+
+/// Most read transactions open at the same time.
+pub(crate) const READERS_MAX: u32 = 1_024;
+
+/// A table's handle.
+pub(crate) type Handle = Database<'static, Raw, Raw>;
+
+/// An open environment with its tables.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    environment: Environment,
+    handles: [Handle; Table::ALL.len()],
+}
+
+impl Tables {
+    /// Opens the environment in `directory`, creating what is not there.
+    pub(crate) fn open(
+        directory: &Path,
+        map_bytes: u64,
+        durability: Durability,
+    ) -> Result<Self, StorageError> {
+        let options = EnvironmentOptions {
+            map_bytes,
+            readers_max: READERS_MAX,
+            databases_max: u32::try_from(Table::ALL.len()).expect("there are a few tables"),
+            durability,
+            read_ahead: false,
+        };
+        let environment = Environment::open(directory, &options)?;
+        let created =
+            environment.heed().create_databases_and_commit(environment.write()?, |opener, txn| {
+                let mut create = |table: Table| opener.create_database(txn, Some(table.name()));
+                let [keys, history, sessions, answers, members, meta, access] = Table::ALL;
+                let handles = [
+                    create(keys)?,
+                    create(history)?,
+                    create(sessions)?,
+                    create(answers)?,
+                    create(members)?,
+                    create(meta)?,
+                    create(access)?,
+                ];
+                heed::Result::Ok(CommitOrAbort::<_, std::convert::Infallible>::Commit(handles))
+            });
+        let created = created.map_err(|source| environment.error("create tables in", source))?;
+        let handles = created.commit().expect("the closure above never aborts");
+        Ok(Self { environment, handles })
+    }
+
+    /// The environment, for its figures and errors.
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// A table's handle.
+    pub(crate) fn handle(&self, table: Table) -> Handle {
+        self.handles[table as usize]
+    }
+
+    /// The one write transaction; see [`Environment::write`].
+    pub(crate) fn write(&self) -> Result<RwTxn<'_>, StorageError> {
+        self.environment.write()
+    }
+
+    /// Commits a write transaction.
+    pub(crate) fn commit(&self, txn: RwTxn<'_>) -> Result<(), StorageError> {
+        self.environment.commit(txn)
+    }
+
+    /// A moment in time, to read at.
+    pub(crate) fn read(self: &Arc<Self>) -> Result<TableReader, StorageError> {
+        let txn = self.environment.heed().clone().static_read_txn();
+        let txn = txn.map_err(|source| self.environment.error("read", source))?;
+        Ok(TableReader { txn, tables: Arc::clone(self) })
+    }
+
+    /// The error for a record of `table` that does not decode.
+    pub(crate) fn corrupt(&self, table: Table, error: &LayoutError) -> StorageError {
+        let path = self.environment.path();
+        match error {
+            LayoutError::Envelope(error) => StorageError::envelope(table.name(), path, error),
+            _ => self.broken(table, error.to_string()),
+        }
+    }
+
+    /// The error for records of `table` that contradict each other.
+    pub(crate) fn broken(&self, table: Table, reason: String) -> StorageError {
+        let path = self.environment.path().to_owned();
+        StorageError::Corrupt { what: table.name(), path, reason }
+    }
+
+    /// How far the state in the tables is.
+    pub(crate) fn meta(&self, txn: &RoTxn<'_>) -> Result<StateMeta, StorageError> {
+        match self.get(txn, Table::Meta, META_KEY)? {
+            None => Ok(StateMeta::empty()),
+            Some(bytes) => decode_meta(bytes).map_err(|error| self.corrupt(Table::Meta, &error)),
+        }
+    }
+
+    /// A record's bytes.
+    pub(crate) fn get<'txn>(
+        &self,
+        txn: &'txn RoTxn<'_>,
+        table: Table,
+        key: &[u8],
+    ) -> Result<Option<&'txn [u8]>, StorageError> {
+        let found = self.handle(table).get(txn, key);
+        found.map_err(|source| self.environment.error("read", source))
+    }
+
+    /// The newest version of a key.
+    pub(crate) fn key_record<'txn>(
+        &self,
+        txn: &'txn RoTxn<'_>,
+        key: &[u8],
+    ) -> Result<Option<KeyRecord<'txn>>, StorageError> {
+        self.get(txn, Table::Keys, key)?.map(|bytes| self.decode_key(bytes)).transpose()
+    }
+
+    /// A `keys` record's fields.
+    pub(crate) fn decode_key<'a>(&self, bytes: &'a [u8]) -> Result<KeyRecord<'a>, StorageError> {
+        decode_key_record(bytes).map_err(|error| self.corrupt(Table::Keys, &error))
+    }
+
+    /// One version of a key; none when compaction removed it.
+    pub(crate) fn history_record<'txn>(
+        &self,
+        txn: &'txn RoTxn<'_>,
+        revision: Revision,
+    ) -> Result<Option<HistoryRecord<'txn>>, StorageError> {
+        let bytes = self.get(txn, Table::History, &encode_revision(revision))?;
+        let decoded = bytes.map(decode_history_record).transpose();
+        decoded.map_err(|error| self.corrupt(Table::History, &error))
+    }
+}
+
+/// The tables at one moment.
+pub(crate) struct TableReader {
+    txn: RoTxn<'static, WithoutTls>,
+    tables: Arc<Tables>,
+}
+
+impl TableReader {
+    /// The transaction, for reading through [`tables`](Self::tables).
+    pub(crate) fn txn(&self) -> &RoTxn<'static, WithoutTls> {
+        &self.txn
+    }
+
+    /// The tables read.
+    pub(crate) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// The newest version of `key` at or below main revision `at`; none when there is none left.
+    pub(crate) fn version_at(
+        &self,
+        key: &[u8],
+        at: u64,
+    ) -> Result<Option<VisibleVersion>, StorageError> {
+        match self.tables.key_record(&self.txn, key)? {
+            Some(record) => self.resolve(&record, at),
+            None => Ok(None),
+        }
+    }
+
+    /// [`version_at`](Self::version_at), from the key's record.
+    pub(crate) fn resolve(
+        &self,
+        newest: &KeyRecord<'_>,
+        at: u64,
+    ) -> Result<Option<VisibleVersion>, StorageError> {
+        if newest.revision.main <= at {
+            let live = newest.version.live;
+            return Ok(Some(VisibleVersion { revision: newest.revision, live }));
+        }
+        let mut pointers = newest.version.pointers;
+        loop {
+            match step(pointers, at) {
+                Step::Missing => return Ok(None),
+                Step::Found(revision) => {
+                    let record = self.tables.history_record(&self.txn, revision)?;
+                    let live = record.map(|record| record.version.live);
+                    return Ok(live.map(|live| VisibleVersion { revision, live }));
+                }
+                Step::Follow(revision) => {
+                    let record = self.tables.history_record(&self.txn, revision)?;
+                    let record = record.ok_or_else(|| self.missing(revision))?;
+                    pointers = record.version.pointers;
+                }
+            }
+        }
+    }
+
+    /// The value of the change `revision`.
+    pub(crate) fn value(&self, revision: Revision) -> Result<&[u8], StorageError> {
+        let record = self.tables.history_record(&self.txn, revision)?;
+        record.map(|record| record.value).ok_or_else(|| self.missing(revision))
+    }
+
+    fn missing(&self, Revision { main, sub }: Revision) -> StorageError {
+        self.tables.broken(Table::History, format!("revision {main}.{sub} is missing"))
+    }
+}

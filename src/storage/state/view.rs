@@ -1,0 +1,195 @@
+//! The state at one moment, to read from.
+//!
+//! A view is made under the lock of the state's head: it notes the current revision, takes a
+//! share in the generations of the memory table and begins an LMDB transaction, all at once. The
+//! flusher commits a generation to LMDB *before* it lets the generation go, under the same lock;
+//! so every change at or below the view's revision is in the view's generations or in its
+//! transaction (or, with the same contents, in both), and stays there while the view lives,
+//! whatever is flushed, compacted or installed meanwhile.
+//!
+//! A view pins what it reads: generations in memory and pages on the disk. It is made for the
+//! time of one request's computation; never hold one across an `.await`, a client's pace or a
+//! network send.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+
+use super::layout::Table;
+use super::layout::answers::{decode_answer, encode_answer_key};
+use super::layout::sessions::AnswerSlot;
+use super::memtable::Generation;
+use super::scan::scan;
+use super::shared::SharedSessions;
+use super::tables::TableReader;
+use crate::machine::{Session, SessionLookup, StateView, StoredAnswer, VersionVisitor};
+use crate::storage::StorageError;
+use crate::types::{AccessTables, ClientId, KeyRange, Revision, Roster, VersionMeta};
+
+/// The state at a fixed revision.
+///
+/// Its sessions are the exception: they are those of *now*. Only the one who applies looks at
+/// them, and for it now is the view's moment.
+pub struct View {
+    pub(super) revision: u64,
+    pub(super) compact_revision: u64,
+    pub(super) roster: Arc<Roster>,
+    /// The newest first: the one that was active when the view was made, and the one that was
+    /// being flushed.
+    pub(super) generations: [Option<Arc<Generation>>; 2],
+    pub(super) reader: TableReader,
+    pub(super) access: Arc<AccessTables>,
+    pub(super) sessions: Arc<SharedSessions>,
+    pub(super) _open: OpenView,
+}
+
+/// Counts the open views while it lives.
+pub(super) struct OpenView(Arc<AtomicUsize>);
+
+impl OpenView {
+    pub(super) fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for OpenView {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl View {
+    fn generations(&self) -> impl Iterator<Item = &Generation> {
+        self.generations.iter().flatten().map(|generation| &**generation)
+    }
+
+    /// The newest version of `key` at or below main revision `at`, when it is no tombstone.
+    fn version_at(&self, key: &[u8], at: u64) -> Result<Option<VersionMeta>, StorageError> {
+        for generation in self.generations() {
+            if let Some(version) = generation.read().version_at(key, at) {
+                return Ok(version.existing());
+            }
+        }
+        let version = self.reader.version_at(key, at)?;
+        Ok(version.and_then(|version| version.existing()))
+    }
+
+    /// An answer that is kept apart from its session: still in memory, or in the `answers` table.
+    fn overflow_answer(
+        &self,
+        client: ClientId,
+        sequence: u64,
+    ) -> Result<StoredAnswer, StorageError> {
+        for generation in self.generations() {
+            let contents = generation.read();
+            let changed = contents.sessions().get(&client).and_then(|delta| delta.changed.as_ref());
+            if let Some(answer) = changed.and_then(|changed| changed.answers.get(&sequence)) {
+                return Ok(answer.clone());
+            }
+        }
+        let tables = self.reader.tables();
+        let key = encode_answer_key(client, sequence);
+        let bytes = tables.get(self.reader.txn(), Table::Answers, &key)?.ok_or_else(|| {
+            tables.broken(Table::Answers, format!("answer {sequence} of {client:?} is missing"))
+        })?;
+        decode_answer(bytes).map_err(|error| tables.corrupt(Table::Answers, &error))
+    }
+}
+
+impl StateView for View {
+    type Error = StorageError;
+
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn compact_revision(&self) -> u64 {
+        self.compact_revision
+    }
+
+    fn current(&self, key: &[u8]) -> Result<Option<VersionMeta>, StorageError> {
+        self.version_at(key, self.revision)
+    }
+
+    fn scan(
+        &self,
+        range: &KeyRange,
+        at: u64,
+        visit: &mut VersionVisitor<'_>,
+    ) -> Result<(), StorageError> {
+        if range.is_single() {
+            if let Some(meta) = self.version_at(&range.key, at)? {
+                let _one_key_is_all = visit(&range.key, &meta);
+            }
+            return Ok(());
+        }
+        scan(self.generations(), &self.reader, range, at, visit)
+    }
+
+    fn value(&self, revision: Revision) -> Result<Bytes, StorageError> {
+        for generation in self.generations() {
+            if let Some(value) = generation.read().value(revision) {
+                return Ok(value.clone());
+            }
+        }
+        self.reader.value(revision).map(Bytes::copy_from_slice)
+    }
+
+    fn session(&self, client: ClientId) -> Result<Option<Session>, StorageError> {
+        let Some(kept) = self.sessions.read().get(client).cloned() else { return Ok(None) };
+        let mut session = Session {
+            last_active_ms: kept.last_active_ms,
+            lowest_unanswered: kept.lowest_unanswered,
+            ..Session::default()
+        };
+        for (sequence, slot) in kept.answers {
+            let answer = match slot {
+                AnswerSlot::Inline(answer) => answer,
+                AnswerSlot::Overflow => self.overflow_answer(client, sequence)?,
+            };
+            session.answers.insert(sequence, answer);
+        }
+        Ok(Some(session))
+    }
+
+    fn session_lookup(
+        &self,
+        client: ClientId,
+        sequence: u64,
+    ) -> Result<Option<SessionLookup>, StorageError> {
+        let sessions = self.sessions.read();
+        let Some(kept) = sessions.get(client) else { return Ok(None) };
+        let mut lookup = SessionLookup {
+            last_active_ms: kept.last_active_ms,
+            lowest_unanswered: kept.lowest_unanswered,
+            answers_kept: kept.answers.len(),
+            answer: None,
+        };
+        let slot = kept.answers.get(&sequence).cloned();
+        drop(sessions);
+        lookup.answer = match slot {
+            None => None,
+            Some(AnswerSlot::Inline(answer)) => Some(answer),
+            Some(AnswerSlot::Overflow) => Some(self.overflow_answer(client, sequence)?),
+        };
+        Ok(Some(lookup))
+    }
+
+    fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.roster)
+    }
+
+    fn session_count(&self) -> usize {
+        self.sessions.read().len()
+    }
+
+    fn oldest_sessions(&self, limit: usize) -> Result<Vec<(ClientId, u64)>, StorageError> {
+        Ok(self.sessions.read().oldest(limit))
+    }
+
+    fn access(&self) -> Arc<AccessTables> {
+        Arc::clone(&self.access)
+    }
+}

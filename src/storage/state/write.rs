@@ -1,0 +1,199 @@
+//! Writing a generation into the tables.
+
+use std::sync::Arc;
+
+use heed::{PutFlags, RwTxn};
+
+use super::chain::link;
+use super::layout::Table;
+use super::layout::answers::{encode_answer, encode_answer_key};
+use super::layout::history::{HistoryRecord, encode_history_record};
+use super::layout::keys::{KeyRecord, encode_key_record};
+use super::layout::members::{encode_member, encode_node};
+use super::layout::meta::{META_KEY, StateMeta, encode_meta};
+use super::layout::roster::{ROSTER_KEY, encode_roster};
+use super::layout::sessions::{
+    AnswerSlot, SessionRecord, decode_session, encode_client, encode_session,
+};
+use super::layout::version::{VersionRecord, encode_revision};
+use super::memtable::{Contents, MemoryRecord};
+use super::session_delta::SessionDelta;
+use super::tables::Tables;
+use crate::storage::StorageError;
+use crate::types::ClientId;
+
+/// An answer that now lies in the `answers` table.
+pub(crate) type Overflowed = (ClientId, u64);
+
+/// A write transaction with the buffers it is fed from.
+pub(crate) struct TableWriter<'a> {
+    tables: &'a Arc<Tables>,
+    txn: RwTxn<'a>,
+    key_buffer: Vec<u8>,
+    history_buffer: Vec<u8>,
+}
+
+impl<'a> TableWriter<'a> {
+    /// Begins the one write transaction. To be committed, or dropped to change nothing, on this
+    /// thread.
+    pub(crate) fn begin(tables: &'a Arc<Tables>) -> Result<Self, StorageError> {
+        let txn = tables.write()?;
+        Ok(Self { tables, txn, key_buffer: Vec::new(), history_buffer: Vec::new() })
+    }
+
+    /// The transaction, for reading what it holds.
+    pub(crate) fn txn(&self) -> &RwTxn<'a> {
+        &self.txn
+    }
+
+    /// The tables written to.
+    pub(crate) fn tables(&self) -> &'a Arc<Tables> {
+        self.tables
+    }
+
+    /// Makes everything written durable, or nothing.
+    pub(crate) fn commit(self) -> Result<(), StorageError> {
+        self.tables.commit(self.txn)
+    }
+
+    /// Writes every change of a generation. Answers which answers went to the `answers` table.
+    pub(crate) fn write_generation(
+        &mut self,
+        contents: &Contents,
+    ) -> Result<Vec<Overflowed>, StorageError> {
+        for record in contents.records() {
+            self.write_record(record)?;
+        }
+        for (node, member) in contents.members() {
+            self.put(Table::Members, &encode_node(*node), &encode_member(member))?;
+        }
+        for (key, value) in contents.access() {
+            match value {
+                Some(value) => self.put(Table::Access, key, value)?,
+                None => drop(self.delete(Table::Access, key)?),
+            }
+        }
+        if let Some(roster) = contents.roster() {
+            self.put(Table::Meta, ROSTER_KEY, &encode_roster(roster))?;
+        }
+        let mut overflowed = Vec::new();
+        for (client, delta) in contents.sessions() {
+            self.write_session(*client, delta, &mut overflowed)?;
+        }
+        Ok(overflowed)
+    }
+
+    /// Writes how far the state is.
+    pub(crate) fn write_meta(&mut self, meta: &StateMeta) -> Result<(), StorageError> {
+        self.put(Table::Meta, META_KEY, &encode_meta(meta))
+    }
+
+    /// Puts a record.
+    pub(crate) fn put(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), StorageError> {
+        let outcome = self.tables.handle(table).put(&mut self.txn, key, value);
+        outcome.map_err(|source| self.tables.environment().error("write to", source))
+    }
+
+    /// Puts a record whose key is above every other of the table; an error when it is not.
+    pub(crate) fn append(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), StorageError> {
+        let handle = self.tables.handle(table);
+        let outcome = handle.put_with_flags(&mut self.txn, PutFlags::APPEND, key, value);
+        outcome.map_err(|source| self.tables.environment().error("append to", source))
+    }
+
+    /// Removes a record; answers whether it was there.
+    pub(crate) fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, StorageError> {
+        let outcome = self.tables.handle(table).delete(&mut self.txn, key);
+        outcome.map_err(|source| self.tables.environment().error("write to", source))
+    }
+
+    fn write_record(&mut self, record: &MemoryRecord) -> Result<(), StorageError> {
+        let tables = Arc::clone(self.tables);
+        let previous = tables.key_record(&self.txn, &record.key)?;
+        let link = link(previous.as_ref().map(|previous| (previous.revision, &previous.version)));
+        let version = VersionRecord {
+            live: record.version.live,
+            depth: link.depth,
+            pointers: link.pointers(),
+        };
+        let revision = record.version.revision;
+        let (mut key_bytes, mut history_bytes) =
+            (std::mem::take(&mut self.key_buffer), std::mem::take(&mut self.history_buffer));
+        encode_key_record(&mut key_bytes, &KeyRecord { revision, version });
+        let history = HistoryRecord { version, key: &record.key, value: &record.value };
+        encode_history_record(&mut history_bytes, &history);
+        self.append(Table::History, &encode_revision(revision), &history_bytes)?;
+        self.put(Table::Keys, &record.key, &key_bytes)?;
+        (self.key_buffer, self.history_buffer) = (key_bytes, history_bytes);
+        Ok(())
+    }
+
+    fn write_session(
+        &mut self,
+        client: ClientId,
+        delta: &SessionDelta,
+        overflowed: &mut Vec<Overflowed>,
+    ) -> Result<(), StorageError> {
+        let key = encode_client(client);
+        let mut record = self.session(&key)?;
+        let Some(changed) = &delta.changed else {
+            if delta.forgets_earlier {
+                self.forget_answers(client, &record.answers)?;
+                self.delete(Table::Sessions, &key)?;
+            }
+            return Ok(());
+        };
+        let lowest = changed.lowest_unanswered;
+        let dropped = if delta.forgets_earlier {
+            std::mem::take(&mut record).answers
+        } else {
+            let dropped = record.answers.partition_point(|(sequence, _)| *sequence < lowest);
+            record.answers.drain(..dropped).collect()
+        };
+        self.forget_answers(client, &dropped)?;
+        for (sequence, answer) in &changed.answers {
+            let mut slot = AnswerSlot::Inline(answer.clone());
+            if slot.is_long() {
+                let key = encode_answer_key(client, *sequence);
+                self.put(Table::Answers, &key, &encode_answer(answer))?;
+                overflowed.push((client, *sequence));
+                slot = AnswerSlot::Overflow;
+            }
+            record.answers.push((*sequence, slot));
+        }
+        record.answers.sort_by_key(|(sequence, _)| *sequence);
+        record.last_active_ms = changed.last_active_ms;
+        record.lowest_unanswered = record.lowest_unanswered.max(lowest);
+        self.put(Table::Sessions, &key, &encode_session(&record))
+    }
+
+    fn session(&self, key: &[u8]) -> Result<SessionRecord, StorageError> {
+        let bytes = self.tables.get(&self.txn, Table::Sessions, key)?;
+        let record = bytes.map(decode_session).transpose();
+        let record = record.map_err(|error| self.tables.corrupt(Table::Sessions, &error))?;
+        Ok(record.unwrap_or_default())
+    }
+
+    fn forget_answers(
+        &mut self,
+        client: ClientId,
+        answers: &[(u64, AnswerSlot)],
+    ) -> Result<(), StorageError> {
+        for (sequence, slot) in answers {
+            if matches!(slot, AnswerSlot::Overflow) {
+                self.delete(Table::Answers, &encode_answer_key(client, *sequence))?;
+            }
+        }
+        Ok(())
+    }
+}
