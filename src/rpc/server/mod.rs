@@ -1,0 +1,34 @@
+//! The floor-four door: verify, authorise, admit, call a handle, map the error.
+//!
+//! ```text
+//!   Listener    accepts, shakes hands as its Door says, keeps the number of connections down
+//!   connection  one task each: frames in, admission, handlers, frames out
+//!   services    StoreService for clients, PeerService for nodes: they call the handles
+//! ```
+//!
+//! Nothing here queues without a bound, and nothing a client does is felt by another beyond its
+//! share of the budgets in [`limits`].
+
+mod admission;
+mod connection;
+mod doors;
+pub mod limits;
+mod listener;
+mod peer_messages;
+mod peer_service;
+mod service;
+mod sizes;
+mod store_messages;
+mod store_read;
+mod store_service;
+#[cfg(test)]
+mod tests;
+
+pub use admission::{Admission, Cost};
+pub use doors::{PeerDoor, StoreDoor};
+pub use listener::{ListenError, Listener, ListenerHandle, ListenerLimits};
+pub use peer_messages::PeerMethod;
+pub use peer_service::PeerService;
+pub use service::{Door, NoRequestObserver, RequestObserver, Service};
+pub use store_messages::StoreMethod;
+pub use store_service::{StoreBackend, StoreService};

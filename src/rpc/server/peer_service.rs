@@ -1,0 +1,176 @@
+//! What nodes call on each other: handed to consensus or to the receiver of snapshots.
+//!
+//! A forwarded write was validated, authorised and admitted at the door of the node that took it;
+//! here it must find the leader, and is never passed on again.
+
+use tarpc::ServerError;
+use tarpc::context::Context;
+use tarpc::server::Serve;
+use tokio::time::Instant;
+
+use super::admission::Cost;
+use super::peer_messages::{self, PeerMethod};
+use super::service::Service;
+use crate::actors::{MembershipHandle, RaftHandle, SnapshotHandle};
+use crate::rpc::peer::{
+    AppendReply, AppendRequest, ForwardedWrite, Peer, PeerRefusal, PeerRequest, PeerResponse,
+    SeedReport, SeedRequest, SnapshotChunk, SnapshotOffer, SnapshotProgress, SnapshotStatus,
+    TransferLeaderRequest, VoteReply, VoteRequest,
+};
+use crate::rpc::transport::remaining;
+use crate::types::{Answer, ClusterReply, ClusterRequest, LogId, NodeStatus, RequestError, Vote};
+
+/// The calls of peers. Clones share the handles.
+#[derive(Clone)]
+pub struct PeerService {
+    raft: RaftHandle,
+    snapshots: SnapshotHandle,
+    members: MembershipHandle,
+}
+
+impl PeerService {
+    /// Over these handles.
+    pub fn new(raft: RaftHandle, snapshots: SnapshotHandle, members: MembershipHandle) -> Self {
+        Self { raft, snapshots, members }
+    }
+}
+
+fn deadline_of(context: &Context) -> Instant {
+    Instant::now() + remaining(context)
+}
+
+impl Peer for PeerService {
+    async fn append(
+        self,
+        _context: Context,
+        request: AppendRequest,
+    ) -> Result<AppendReply, PeerRefusal> {
+        self.raft.append(request).await
+    }
+
+    async fn vote(self, _context: Context, request: VoteRequest) -> Result<VoteReply, PeerRefusal> {
+        self.raft.vote(request).await
+    }
+
+    async fn pre_vote(
+        self,
+        _context: Context,
+        request: VoteRequest,
+    ) -> Result<VoteReply, PeerRefusal> {
+        self.raft.pre_vote(request).await
+    }
+
+    async fn transfer_leader(
+        self,
+        _context: Context,
+        request: TransferLeaderRequest,
+    ) -> Result<bool, PeerRefusal> {
+        self.raft.transfer_leader(request).await
+    }
+
+    async fn propose(
+        self,
+        context: Context,
+        request: ForwardedWrite,
+    ) -> Result<Answer, RequestError> {
+        self.raft.propose_local(request, deadline_of(&context)).await
+    }
+
+    async fn read_index(self, context: Context) -> Result<Option<LogId>, RequestError> {
+        self.raft.read_index_local(deadline_of(&context)).await
+    }
+
+    async fn snapshot_offer(
+        self,
+        _context: Context,
+        request: SnapshotOffer,
+    ) -> Result<SnapshotProgress, PeerRefusal> {
+        self.snapshots.offer(request).await
+    }
+
+    async fn snapshot_chunk(
+        self,
+        _context: Context,
+        request: SnapshotChunk,
+    ) -> Result<SnapshotProgress, PeerRefusal> {
+        self.snapshots.chunk(request).await
+    }
+
+    async fn snapshot_install(
+        self,
+        _context: Context,
+        digest: [u8; 32],
+    ) -> Result<Vote, PeerRefusal> {
+        self.snapshots.install(digest).await
+    }
+
+    async fn status(self, _context: Context) -> Result<NodeStatus, RequestError> {
+        Ok(self.raft.status())
+    }
+
+    async fn snapshot_status(self, _context: Context) -> Result<SnapshotStatus, PeerRefusal> {
+        self.snapshots.status().await
+    }
+
+    async fn seed(
+        self,
+        _context: Context,
+        request: SeedRequest,
+    ) -> Result<SeedReport, PeerRefusal> {
+        self.snapshots.seed(request)
+    }
+
+    async fn snapshot_abandon(self, _context: Context) -> Result<(), PeerRefusal> {
+        self.snapshots.abandon_received().await
+    }
+
+    async fn cluster(
+        self,
+        context: Context,
+        request: ClusterRequest,
+    ) -> Result<ClusterReply, RequestError> {
+        self.members.execute_here(request, deadline_of(&context)).await
+    }
+}
+
+impl Service for PeerService {
+    type Request = PeerRequest;
+    type Answer = PeerResponse;
+    type Method = PeerMethod;
+
+    fn method(request: &PeerRequest) -> PeerMethod {
+        peer_messages::method(request)
+    }
+
+    fn name(method: PeerMethod) -> &'static str {
+        peer_messages::name(method)
+    }
+
+    fn cost(request: &PeerRequest) -> Cost {
+        peer_messages::cost(request)
+    }
+
+    fn answer_bytes(answer: &PeerResponse) -> usize {
+        peer_messages::response_bytes(answer)
+    }
+
+    fn outcome(answer: &PeerResponse) -> &'static str {
+        peer_messages::outcome(answer)
+    }
+
+    fn overdue(method: PeerMethod) -> RequestError {
+        peer_messages::overdue(method)
+    }
+
+    fn refusal(method: PeerMethod, error: RequestError) -> Result<PeerResponse, ServerError> {
+        peer_messages::refusal(method, error)
+    }
+
+    async fn answer(
+        self,
+        context: Context,
+        request: PeerRequest,
+    ) -> Result<PeerResponse, ServerError> {
+        self.serve().serve(context, request).await
+    }
+}

@@ -1,0 +1,177 @@
+//! The client's way to a node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tarpc::client::Config;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::frames::{FrameLimits, SealedFrames};
+use super::greet_signed::greet_signed;
+use super::handshake::{HandshakeError, Hello, Identity, greet};
+use super::limits::{
+    ANSWER_FRAME_BYTES_MAX, CLIENT_IN_FLIGHT_MAX, CLIENT_PENDING_MAX, CONNECT_TIMEOUT,
+    REQUEST_FRAME_BYTES_MAX,
+};
+use super::messages::ClientTransport;
+use super::methods::{ServicePaths, ServiceRequest};
+use super::sealing::{PassThrough, Sealer};
+use super::socket;
+use crate::auth::Signer;
+use crate::rpc::api::{StoreClient, StoreRequest, StoreResponse};
+use crate::types::ClusterId;
+
+/// Why there is no connection. Nothing was sent but the handshake.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No socket: the name does not resolve, nobody listens, the network is down.
+    #[error("cannot reach {address}: {source}")]
+    Unreachable {
+        /// `HOST:PORT`.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It took too long.
+    #[error("cannot reach {address}: no answer in time")]
+    Timeout {
+        /// `HOST:PORT`.
+        address: String,
+    },
+    /// Somebody answered, and we did not come to terms.
+    #[error("no connection to {address}: {source}")]
+    Handshake {
+        /// `HOST:PORT`.
+        address: String,
+        /// Why.
+        source: HandshakeError,
+    },
+}
+
+/// What a client wants of a connection.
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    /// The cluster to reach; none = whichever is there.
+    pub cluster_id: Option<ClusterId>,
+    /// What to sign with; none for a node that runs without authentication.
+    pub credentials: Option<Arc<Signer>>,
+    /// How long the connection may take, handshake included.
+    pub timeout: Duration,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self { cluster_id: None, credentials: None, timeout: CONNECT_TIMEOUT }
+    }
+}
+
+/// A connection to a node. Clones share it; it closes when the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct StoreConnection {
+    /// The calls. Make their contexts with [`call_context`](super::call_context), and put a
+    /// timeout around each: tarpc's own does not cover everything.
+    pub client: StoreClient,
+    /// Who is there.
+    pub identity: Identity,
+    closed: watch::Receiver<bool>,
+}
+
+impl StoreConnection {
+    /// Whether the connection is of no further use.
+    pub fn is_closed(&self) -> bool {
+        *self.closed.borrow() || self.closed.has_changed().is_err()
+    }
+
+    /// Returns when the connection is of no further use.
+    pub async fn closed(&self) {
+        // An error means that the dispatch task is gone, and so is the connection.
+        let _ = self.closed.clone().wait_for(|closed| *closed).await;
+    }
+}
+
+/// Signs for the calls of one connection.
+#[derive(Clone)]
+pub(in crate::rpc) struct CallCredentials {
+    /// The key.
+    pub(in crate::rpc) signer: Arc<Signer>,
+    /// What the connection calls.
+    pub(in crate::rpc) paths: ServicePaths,
+}
+
+/// A socket to `address` on which `hello` was welcomed, and what seals its frames. With credentials
+/// the hello is a signed one, and the other end has proved itself.
+pub(in crate::rpc) async fn dial(
+    address: &str,
+    hello: &Hello,
+    credentials: Option<CallCredentials>,
+    wait: Duration,
+) -> Result<(TcpStream, Identity, Sealer), ConnectError> {
+    let deadline = Instant::now() + wait;
+    let unreachable = |source| ConnectError::Unreachable { address: address.to_owned(), source };
+    let mut stream = match timeout_at(deadline, TcpStream::connect(address)).await {
+        Err(_elapsed) => return Err(ConnectError::Timeout { address: address.to_owned() }),
+        Ok(connected) => connected.map_err(unreachable)?,
+    };
+    socket::configure(&stream).map_err(unreachable)?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    let greeted = match credentials {
+        None => greet(&mut stream, hello, left)
+            .await
+            .map(|identity| (identity, Sealer::PassThrough(PassThrough::new()))),
+        Some(CallCredentials { signer, paths }) => {
+            greet_signed(&mut stream, hello, signer, paths, left).await
+        }
+    };
+    match greeted {
+        Ok((identity, sealer)) => Ok((stream, identity, sealer)),
+        Err(source) => Err(ConnectError::Handshake { address: address.to_owned(), source }),
+    }
+}
+
+/// Connects to the client port of a node at `address`, `HOST:PORT`.
+pub async fn connect_store(
+    address: &str,
+    options: &ConnectOptions,
+) -> Result<StoreConnection, ConnectError> {
+    let cluster_id = options.cluster_id;
+    let hello = match &options.credentials {
+        None => Hello::Client { cluster_id },
+        Some(signer) => Hello::SignedClient {
+            cluster_id,
+            cluster_name: signer.region().to_owned(),
+            access_key_id: signer.access_key_id().to_owned(),
+            nonce: rand::random(),
+        },
+    };
+    let credentials = options.credentials.clone();
+    let credentials =
+        credentials.map(|signer| CallCredentials { signer, paths: StoreRequest::PATHS });
+    let (stream, identity, sealer) = dial(address, &hello, credentials, options.timeout).await?;
+    let limits = FrameLimits {
+        incoming_bytes_max: ANSWER_FRAME_BYTES_MAX,
+        outgoing_bytes_max: REQUEST_FRAME_BYTES_MAX,
+    };
+    let frames = SealedFrames::new(stream, sealer, limits);
+    let transport: ClientTransport<_, StoreRequest, StoreResponse> = ClientTransport::new(frames);
+    let new = StoreClient::new(client_config(CLIENT_IN_FLIGHT_MAX, CLIENT_PENDING_MAX), transport);
+    let (closing, closed) = watch::channel(false);
+    let dispatch = new.dispatch;
+    let address = address.to_owned();
+    tokio::spawn(async move {
+        if let Err(error) = dispatch.await {
+            tracing::debug!(%address, %error, "a connection to a node ended");
+        }
+        closing.send_replace(true);
+    });
+    Ok(StoreConnection { client: new.client, identity, closed })
+}
+
+/// tarpc's settings for the calling side.
+pub(in crate::rpc) fn client_config(in_flight_max: usize, pending_max: usize) -> Config {
+    let mut config = Config::default();
+    config.max_in_flight_requests = in_flight_max;
+    config.pending_request_buffer = pending_max;
+    config
+}
