@@ -1,0 +1,25 @@
+//! Consensus: the actor that owns it, and the handle through which it is used.
+//!
+//! Reading order: [`handle`](RaftHandle) (what the rest of the node sees), `propose` and
+//! `read_index` (the two paths of a client's request), `protocol` (what peers call), `network`
+//! (what openraft calls on peers), `install` and `seeding` (receiving and giving snapshots), `actor` (who keeps it healthy), and the pure decisions
+//! `retention`, `clock` and `config`.
+
+mod actor;
+mod clock;
+mod config;
+mod handle;
+mod install;
+mod membership;
+mod network;
+mod propose;
+mod protocol;
+mod read_index;
+mod retention;
+mod seeding;
+mod start;
+
+pub(super) use actor::{RaftActor, RaftArgs, RaftMessage};
+pub use handle::{NodeDescription, RaftHandle};
+pub(super) use membership::{ChangeError, MembershipChange, MembershipView};
+pub use start::{ConsensusError, ConsensusParts, start};

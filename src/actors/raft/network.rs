@@ -1,0 +1,230 @@
+//! What openraft calls on peers: translated, sent over the peer's lanes, translated back.
+//!
+//! # What must stay true
+//! - Every call has a time limit of its own; openraft gives the full-snapshot call none.
+//! - Heartbeats and votes travel on the control lane, entries on the append lane, snapshots on the
+//!   snapshot lane: none waits behind another.
+
+use std::future::Future;
+use std::time::Duration;
+
+use openraft::RaftNetworkFactory;
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{Backoff, RPCOption, RaftNetworkV2};
+use openraft::raft;
+use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
+
+use crate::actors::snapshot::Pace;
+use crate::actors::snapshot::send::{self, SendError};
+use crate::consensus::{
+    RaftVote, TypeConfig, entry_from_openraft, log_id_from_openraft, log_id_to_openraft,
+    vote_from_openraft, vote_to_openraft,
+};
+use crate::rpc::peer::{
+    self, AppendReply, AppendRequest, Lane, PeerCallError, PeerConnection, PeerConnections,
+    PeerRefusal,
+};
+use crate::storage::snapshot::SnapshotFile;
+use crate::types::{NodeId, PeerAddress};
+
+type Rpc<T> = Result<T, RPCError<TypeConfig>>;
+type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>;
+
+/// The pause after a peer could not be reached: short at first, so that a restarted peer is found
+/// at once, and never so long that a follower loses touch.
+const BACKOFF_FIRST: Duration = Duration::from_millis(20);
+const BACKOFF_MAX: Duration = Duration::from_millis(500);
+
+/// Makes openraft's clients for each peer.
+pub(super) struct Network {
+    peers: PeerConnections,
+    pace: Pace,
+}
+
+impl Network {
+    /// Over these connections; snapshots no faster than `pace`.
+    pub(super) fn new(peers: PeerConnections, pace: Pace) -> Self {
+        Self { peers, pace }
+    }
+
+    fn connection(&self, target: NodeId, node: &PeerAddress, entries: Lane) -> PeerNetwork {
+        PeerNetwork {
+            target,
+            address: node.peer_addr.clone(),
+            entries,
+            peers: self.peers.clone(),
+            pace: self.pace.clone(),
+        }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = PeerNetwork;
+
+    async fn new_client(&mut self, target: NodeId, node: &PeerAddress) -> PeerNetwork {
+        self.connection(target, node, Lane::Append)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: NodeId, node: &PeerAddress) -> PeerNetwork {
+        self.connection(target, node, Lane::Control)
+    }
+}
+
+/// The lanes to one peer. Each call finds its connection anew: a peer that moved is followed.
+pub(super) struct PeerNetwork {
+    target: NodeId,
+    /// Where the membership says it is; what the peer has published wins.
+    address: String,
+    entries: Lane,
+    peers: PeerConnections,
+    pace: Pace,
+}
+
+impl PeerNetwork {
+    fn lane(&self, lane: Lane) -> PeerConnection {
+        self.peers.peer(self.target, &self.address, lane)
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for PeerNetwork {
+    type SnapshotData = SnapshotFile;
+
+    async fn append_entries(
+        &mut self,
+        rpc: raft::AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Rpc<raft::AppendEntriesResponse<TypeConfig>> {
+        let request = AppendRequest {
+            vote: vote_from_openraft(&rpc.vote),
+            prev_log_id: rpc.prev_log_id.as_ref().map(log_id_from_openraft),
+            entries: rpc.entries.iter().map(entry_from_openraft).collect(),
+            leader_commit: rpc.leader_commit.as_ref().map(log_id_from_openraft),
+        };
+        let reply =
+            self.lane(self.entries).append(request, option.hard_ttl()).await.map_err(failed)?;
+        Ok(match reply {
+            AppendReply::Success => raft::AppendEntriesResponse::Success,
+            AppendReply::PartialSuccess(up_to) => {
+                raft::AppendEntriesResponse::PartialSuccess(up_to.as_ref().map(log_id_to_openraft))
+            }
+            AppendReply::Conflict => raft::AppendEntriesResponse::Conflict,
+            AppendReply::HigherVote(vote) => {
+                raft::AppendEntriesResponse::HigherVote(vote_to_openraft(&vote))
+            }
+        })
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: raft::VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Rpc<raft::VoteResponse<TypeConfig>> {
+        let reply = self.lane(Lane::Control).vote(vote_request(&rpc), option.hard_ttl()).await;
+        reply.map(vote_response).map_err(failed)
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: raft::VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Rpc<raft::VoteResponse<TypeConfig>> {
+        let reply = self.lane(Lane::Control).pre_vote(vote_request(&rpc), option.hard_ttl()).await;
+        reply.map(vote_response).map_err(failed)
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Rpc<TransferLeaderResponse<TypeConfig>> {
+        let request = peer::TransferLeaderRequest {
+            from: vote_from_openraft(request.from_leader()),
+            to: *request.to_node_id(),
+            last_log_id: request.last_log_id().map(log_id_from_openraft),
+        };
+        let accepted = self
+            .lane(Lane::Control)
+            .transfer_leader(request, option.hard_ttl())
+            .await
+            .map_err(failed)?;
+        if accepted {
+            return Ok(Ok(()));
+        }
+        let refusal = format!("node {} declined to take over", self.target);
+        Err(RPCError::Network(NetworkError::from_string(refusal)))
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: RaftVote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        _option: RPCOption,
+    ) -> Result<raft::SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = self.send_snapshot(vote, snapshot) => sent.map_err(StreamingError::from),
+        }
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        let pauses =
+            std::iter::successors(Some(BACKOFF_FIRST), |pause| Some((*pause * 2).min(BACKOFF_MAX)));
+        Some(Backoff::new(pauses))
+    }
+}
+
+impl PeerNetwork {
+    /// Sends what the receiver lacks of the snapshot, and has it installed.
+    async fn send_snapshot(
+        &self,
+        vote: RaftVote,
+        snapshot: Snapshot,
+    ) -> Rpc<raft::SnapshotResponse<TypeConfig>> {
+        let file = snapshot.snapshot;
+        let snapshots = self.lane(Lane::Snapshot);
+        snapshots.note_consensus_snapshot();
+        let sent = send::send(&snapshots, &file, vote_from_openraft(&vote), &self.pace, |_| {});
+        sent.await.map_err(not_sent)?;
+        let installed = snapshots.snapshot_install(file.digest(), send::INSTALL_MAX);
+        match installed.await {
+            Ok(vote) | Err(PeerCallError::Refused(PeerRefusal::StaleVote { known: vote })) => {
+                Ok(raft::SnapshotResponse::new(vote_to_openraft(&vote)))
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+fn not_sent(error: SendError) -> RPCError<TypeConfig> {
+    match error {
+        SendError::Call(error) => failed(error),
+        SendError::Unreadable { .. } => RPCError::Network(NetworkError::new(&error)),
+    }
+}
+
+fn vote_request(rpc: &raft::VoteRequest<TypeConfig>) -> peer::VoteRequest {
+    peer::VoteRequest {
+        vote: vote_from_openraft(&rpc.vote),
+        last_log_id: rpc.last_log_id.as_ref().map(log_id_from_openraft),
+        leadership_transfer: rpc.leadership_transfer,
+    }
+}
+
+fn vote_response(reply: peer::VoteReply) -> raft::VoteResponse<TypeConfig> {
+    raft::VoteResponse::new(
+        vote_to_openraft(&reply.vote),
+        reply.last_log_id.as_ref().map(log_id_to_openraft),
+        reply.vote_granted,
+    )
+}
+
+/// Tells openraft whether to back off (the peer is not there) or to try again soon.
+fn failed(error: PeerCallError) -> RPCError<TypeConfig> {
+    match error {
+        PeerCallError::Unreachable { .. } => RPCError::Unreachable(Unreachable::new(&error)),
+        PeerCallError::Lost { .. } | PeerCallError::Refused(_) | PeerCallError::Request(_) => {
+            RPCError::Network(NetworkError::new(&error))
+        }
+    }
+}

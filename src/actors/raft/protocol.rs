@@ -1,0 +1,95 @@
+//! What peers call: translated, handed to openraft, translated back.
+
+use openraft::errors::{Fatal, RaftError};
+use openraft::raft;
+use openraft::raft::TransferLeaderRequest as RaftTransferLeaderRequest;
+
+use super::handle::RaftHandle;
+use crate::consensus::{
+    TypeConfig, entry_to_openraft, log_id_from_openraft, log_id_to_openraft, vote_from_openraft,
+    vote_to_openraft,
+};
+use crate::rpc::peer::{
+    AppendReply, AppendRequest, PeerRefusal, TransferLeaderRequest, VoteReply, VoteRequest,
+};
+
+impl RaftHandle {
+    /// A leader's entries, or its heartbeat.
+    pub async fn append(&self, request: AppendRequest) -> Result<AppendReply, PeerRefusal> {
+        *self.shared.heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+            crate::clock::monotonic();
+        let entries: Option<Vec<_>> = request.entries.into_iter().map(entry_to_openraft).collect();
+        let entries = entries.ok_or_else(|| PeerRefusal::Invalid {
+            reason: "a membership entry names a voter without an address".to_owned(),
+        })?;
+        let request = raft::AppendEntriesRequest::<TypeConfig> {
+            vote: vote_to_openraft(&request.vote),
+            prev_log_id: request.prev_log_id.as_ref().map(log_id_to_openraft),
+            entries,
+            leader_commit: request.leader_commit.as_ref().map(log_id_to_openraft),
+        };
+        // While a snapshot is installed nothing may be appended; the leader tries again.
+        let Ok(_open) = self.shared.install_gate.try_read() else { return Err(PeerRefusal::Busy) };
+        let reply = self.shared.raft.append_entries(request).await.map_err(stopped)?;
+        Ok(match reply {
+            raft::AppendEntriesResponse::Success => AppendReply::Success,
+            raft::AppendEntriesResponse::PartialSuccess(up_to) => {
+                AppendReply::PartialSuccess(up_to.as_ref().map(log_id_from_openraft))
+            }
+            raft::AppendEntriesResponse::Conflict => AppendReply::Conflict,
+            raft::AppendEntriesResponse::HigherVote(vote) => {
+                AppendReply::HigherVote(vote_from_openraft(&vote))
+            }
+        })
+    }
+
+    /// A candidate asks for this node's vote.
+    pub async fn vote(&self, request: VoteRequest) -> Result<VoteReply, PeerRefusal> {
+        self.shared.raft.vote(vote_request(request)).await.map_err(stopped).map(vote_reply)
+    }
+
+    /// A would-be candidate asks whether it would get this node's vote.
+    pub async fn pre_vote(&self, request: VoteRequest) -> Result<VoteReply, PeerRefusal> {
+        self.shared.raft.pre_vote(vote_request(request)).await.map_err(stopped).map(vote_reply)
+    }
+
+    /// The leader asks this node to take over. Answers whether it will try.
+    pub async fn transfer_leader(
+        &self,
+        request: TransferLeaderRequest,
+    ) -> Result<bool, PeerRefusal> {
+        let request = RaftTransferLeaderRequest::new(
+            vote_to_openraft(&request.from),
+            request.to,
+            request.last_log_id.as_ref().map(log_id_to_openraft),
+        );
+        let outcome =
+            self.shared.raft.handle_transfer_leader(request).await.map_err(stopped_for_good)?;
+        Ok(outcome.is_ok())
+    }
+}
+
+fn vote_request(request: VoteRequest) -> raft::VoteRequest<TypeConfig> {
+    let mut vote = raft::VoteRequest::new(
+        vote_to_openraft(&request.vote),
+        request.last_log_id.as_ref().map(log_id_to_openraft),
+    );
+    vote.leadership_transfer = request.leadership_transfer;
+    vote
+}
+
+fn vote_reply(reply: raft::VoteResponse<TypeConfig>) -> VoteReply {
+    VoteReply {
+        vote: vote_from_openraft(&reply.vote),
+        vote_granted: reply.vote_granted,
+        last_log_id: reply.last_log_id.as_ref().map(log_id_from_openraft),
+    }
+}
+
+fn stopped(error: RaftError<TypeConfig>) -> PeerRefusal {
+    PeerRefusal::Stopped { reason: error.to_string() }
+}
+
+pub(super) fn stopped_for_good(error: Fatal<TypeConfig>) -> PeerRefusal {
+    PeerRefusal::Stopped { reason: error.to_string() }
+}

@@ -1,0 +1,99 @@
+//! Starting consensus over an opened storage.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use openraft::errors::{InitializeError, RaftError};
+
+use super::clock::ReplicatedClock;
+use super::config::openraft_config;
+use super::handle::{NodeDescription, ProposalCounts, Raft, RaftHandle, Shared};
+use super::network::Network;
+use super::read_index::ReadBarrier;
+use crate::actors::snapshot::Pace;
+use crate::clock;
+use crate::config::RaftConfig;
+use crate::rpc::peer::PeerConnections;
+use crate::storage::log::LogStore;
+use crate::storage::state::StateStore;
+use crate::types::{NodeId, PeerAddress};
+
+/// Why consensus did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsensusError {
+    /// The timings contradict each other.
+    #[error("the raft configuration is invalid: {0}")]
+    Config(String),
+    /// The storage could not be read, or what it holds makes no sense.
+    #[error("consensus could not start: {0}")]
+    Start(String),
+    /// The first membership was refused.
+    #[error("the cluster could not be initialised: {0}")]
+    Initialize(String),
+}
+
+/// What consensus stands on.
+pub struct ConsensusParts {
+    /// Who this node is.
+    pub node: NodeDescription,
+    /// Its timings.
+    pub config: RaftConfig,
+    /// The log.
+    pub log: LogStore,
+    /// The state.
+    pub state: StateStore,
+    /// The connections to peers.
+    pub peers: PeerConnections,
+    /// How fast snapshots are sent.
+    pub pace: Pace,
+}
+
+/// Starts consensus; it takes part in the cluster from here on.
+pub async fn start(parts: ConsensusParts) -> Result<RaftHandle, ConsensusError> {
+    let config = openraft_config(&parts.config)?;
+    let raft = Raft::new(
+        parts.node.node_id,
+        config,
+        Network::new(parts.peers.clone(), parts.pace.clone()),
+        parts.log.clone(),
+        parts.state.clone(),
+    )
+    .await
+    .map_err(|error| ConsensusError::Start(error.to_string()))?;
+    let time_ms = parts.state.applied().borrow().leader_time_ms;
+    let shared = Shared {
+        server: raft.server_metrics(),
+        raft,
+        node: parts.node,
+        log: parts.log,
+        state: parts.state,
+        peers: parts.peers,
+        clock: ReplicatedClock::new(time_ms, clock::monotonic()),
+        pace: parts.pace,
+        barrier: ReadBarrier::default(),
+        proposals: ProposalCounts::default(),
+        heard: std::sync::Mutex::new(clock::monotonic()),
+        install_gate: tokio::sync::RwLock::new(()),
+    };
+    Ok(RaftHandle { shared: Arc::new(shared) })
+}
+
+impl RaftHandle {
+    /// Whether this node has ever been part of a cluster.
+    pub async fn is_founded(&self) -> Result<bool, ConsensusError> {
+        let founded = self.shared.raft.is_initialized().await;
+        founded.map_err(|error| ConsensusError::Start(error.to_string()))
+    }
+
+    /// Founds the cluster with these voters, on a node whose log is empty. Every founding member
+    /// does it with the same list; on a node that already has a log it does nothing.
+    pub async fn found(
+        &self,
+        members: BTreeMap<NodeId, PeerAddress>,
+    ) -> Result<(), ConsensusError> {
+        match self.shared.raft.initialize(members).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(error) => Err(ConsensusError::Initialize(error.to_string())),
+        }
+    }
+}
