@@ -1,0 +1,7 @@
+//! The `chainfire` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chainfire::cli::main()
+}

@@ -1,0 +1,77 @@
+//! What the metrics ask the node's parts for at each scrape.
+
+use crate::actors::NodeHandles;
+use crate::storage::log::LogStore;
+use crate::storage::state::StateStore;
+use crate::telemetry::{DatabaseFigures, JoinFigures, NodeMetrics, RaftFigures};
+use crate::types::JoinPhase;
+
+/// Registers the sources of everything that is read rather than counted.
+pub(super) fn register(
+    metrics: &NodeMetrics,
+    handles: NodeHandles,
+    log: LogStore,
+    state: StateStore,
+) {
+    metrics.on_scrape(move |metrics| {
+        metrics.raft_changed(&raft_figures(&handles));
+        let proposals = handles.raft.proposals();
+        metrics.proposals(proposals.pending, proposals.failed_total);
+        for (actor, depth) in handles.mailbox_depths() {
+            metrics.mailbox_depth(actor, depth);
+        }
+        joins(metrics, &handles);
+        if let Ok(stats) = log.stats() {
+            let figures = DatabaseFigures {
+                file_bytes: stats.file_bytes,
+                used_bytes: stats.disk_bytes,
+                limit_bytes: stats.map_bytes,
+                read_transactions: 0,
+            };
+            metrics.database("log", &figures);
+        }
+        if let Ok(stats) = state.stats() {
+            let figures = DatabaseFigures {
+                file_bytes: stats.file_bytes,
+                used_bytes: stats.used_bytes,
+                limit_bytes: stats.map_bytes,
+                read_transactions: stats.open_views as u64,
+            };
+            metrics.database("state", &figures);
+        }
+    });
+}
+
+/// The joins: by phase on every node, how far each is on the leader.
+fn joins(metrics: &NodeMetrics, handles: &NodeHandles) {
+    let joins = handles.membership.joins();
+    for phase in JoinPhase::ALL.into_iter().filter(|phase| !phase.is_over()) {
+        let count = joins.iter().filter(|it| it.join.progress.phase == phase).count();
+        metrics.joins_open(phase.name(), count);
+    }
+    let leads = handles.raft.leader_id() == Some(handles.raft.node().node_id);
+    for status in joins {
+        let figures = match leads && status.join.is_open() {
+            false => JoinFigures::default(),
+            true => JoinFigures {
+                sent_bytes: status.sent_bytes,
+                total_bytes: status.total_bytes,
+                bytes_per_second: status.bytes_per_second,
+                tail_entries: status.lag_entries.unwrap_or(0),
+            },
+        };
+        metrics.join_progress(status.join.node_id, &figures);
+    }
+}
+
+fn raft_figures(handles: &NodeHandles) -> RaftFigures {
+    let progress = handles.raft.progress();
+    RaftFigures {
+        leader_id: progress.leader_id,
+        is_leader: progress.leader_id == Some(handles.raft.node().node_id),
+        term: progress.term,
+        last_log_index: progress.last_log_index,
+        committed_index: progress.committed_index,
+        applied_index: progress.applied_index,
+    }
+}

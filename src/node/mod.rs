@@ -1,0 +1,164 @@
+//! Assembles one node from top to bottom, and takes it down in order.
+//!
+//! ```no_run
+//! use chainfire::config::NodeConfig;
+//! use chainfire::node::Node;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let node = Node::start(NodeConfig::default()).await?;
+//! node.ready().await?;
+//! println!("clients connect to {}", node.client_addr());
+//! node.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The way up
+//! Listeners are bound, the data directory is locked and opened, consensus starts over the storage,
+//! the actors start over consensus, and last the listeners serve: peers first, then clients.
+//!
+//! # The way down
+//! The other way round: the node says that it is not ready, gives leadership away, stops taking
+//! requests and answers those in flight, stops the actors (consensus with them), and brings the
+//! storage to the disk. Each step has a time limit.
+
+mod figures;
+mod founding;
+mod joining;
+mod observer;
+#[cfg(test)]
+mod preseed_tests;
+mod registry;
+mod restore;
+mod run;
+mod start;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+pub use joining::JoinError;
+pub use restore::{RestoreError, Restored, detach_copy, restore_new_cluster, restore_new_member};
+pub use run::run;
+pub use start::StartError;
+
+use crate::actors::{ExitReason, NodeHandles, RunningActors};
+use crate::http::HttpServer;
+use crate::rpc::server::ListenerHandle;
+use crate::storage::DataDir;
+use crate::storage::log::LogStore;
+use crate::storage::state::StateStore;
+use crate::telemetry::{NodeMetrics, UpkeepTask};
+use crate::types::RequestError;
+
+/// How long the first read may take until [`Node::ready`] tries again.
+const READY_TRY_MAX: Duration = Duration::from_secs(2);
+
+/// The pause before a node that joins looks again whether it has.
+const JOIN_PAUSE: Duration = Duration::from_millis(20);
+
+/// A running node. Dropping it without [`shutdown`](Self::shutdown) is a crash as far as its data
+/// is concerned: nothing acknowledged is lost.
+pub struct Node {
+    actors: RunningActors,
+    clients: ListenerHandle,
+    peers: ListenerHandle,
+    http: HttpServer,
+    storage: OpenStorage,
+    metrics: NodeMetrics,
+    shutdown_max: Duration,
+    _upkeep: UpkeepTask,
+}
+
+/// The open data directory and the two stores in it.
+struct OpenStorage {
+    /// Holds the lock: dropped last.
+    directory: DataDir,
+    log: LogStore,
+    state: StateStore,
+}
+
+impl Node {
+    /// The address clients connect to.
+    pub fn client_addr(&self) -> SocketAddr {
+        self.clients.local_addr()
+    }
+
+    /// The address peers connect to.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peers.local_addr()
+    }
+
+    /// The address metrics and probes are served at.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http.local_addr()
+    }
+
+    /// The actors' handles.
+    pub fn handles(&self) -> &NodeHandles {
+        &self.actors.handles
+    }
+
+    /// What the node counts.
+    pub fn metrics(&self) -> &NodeMetrics {
+        &self.metrics
+    }
+
+    /// Waits until the node can do what it is there for: a linearizable read went through it. Errs
+    /// only when the node has failed.
+    pub async fn ready(&self) -> Result<(), ExitReason> {
+        let mut exit = self.actors.exit.clone();
+        loop {
+            let tried = self.handles().raft.read_barrier(Instant::now() + READY_TRY_MAX);
+            let read: Result<(), RequestError> = tokio::select! {
+                read = tried => read,
+                failed = exit.wait_for(Option::is_some) => return Err(reason(failed.ok().as_deref())),
+            };
+            match read {
+                // One that joins serves when it is what it was to become.
+                Ok(()) if self.handles().raft.has_joined() => return Ok(()),
+                Ok(()) => sleep(JOIN_PAUSE).await,
+                Err(error) => tracing::debug!(%error, "not ready yet"),
+            }
+        }
+    }
+
+    /// Waits until the node has failed and must be shut down.
+    pub async fn failed(&self) -> ExitReason {
+        let mut exit = self.actors.exit.clone();
+        let failed = exit.wait_for(Option::is_some).await;
+        reason(failed.ok().as_deref())
+    }
+
+    /// Takes the node down in order.
+    pub async fn shutdown(self) {
+        self.http.announce_stop();
+        let deadline = Instant::now() + self.shutdown_max;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        if timeout(left(), self.actors.hand_over()).await.is_err() {
+            tracing::warn!("leadership was not handed over in time");
+        }
+        self.clients.stop(left()).await;
+        self.actors.stop().await;
+        self.peers.stop(Duration::ZERO).await;
+        self.metrics.forget_sources();
+        self.http.stop().await;
+        let OpenStorage { directory, log, state } = self.storage;
+        let closed = tokio::task::spawn_blocking(move || {
+            state.shutdown();
+            log.shutdown();
+            drop(directory);
+        });
+        if let Err(error) = closed.await {
+            tracing::error!(%error, "the storage did not close in order");
+        }
+    }
+}
+
+fn reason(exit: Option<&Option<ExitReason>>) -> ExitReason {
+    let ended = || ExitReason::ActorFailed { actor: "supervisor", reason: "it ended".to_owned() };
+    exit.cloned().flatten().unwrap_or_else(ended)
+}

@@ -1,0 +1,128 @@
+//! Data directories from snapshot files and from copies: what an operator does by hand while no
+//! node runs on them.
+//!
+//! - **A new cluster** from a snapshot: members, node ids and the cluster's identity are new; keys,
+//!   revisions, history, users and the answers kept for retries stay, so that watchers and caches
+//!   stay true. Founders that restore the same file with the same list are one cluster.
+//! - **A new member** from a snapshot, or from the copy of a stopped member's directory: the state
+//!   is there, the identity is not. `serve --join` has the cluster give it one, and only the log's
+//!   tail is sent to it.
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::founding;
+use crate::config::{InitialCluster, NodeConfig};
+use crate::storage::detached::{NO_NODE, detach, restore_snapshot};
+use crate::storage::{Identity, SnapshotFile, StorageError};
+use crate::types::{ClusterId, LogId, MembershipConfig};
+
+/// Sets this digest apart from every other use of SHA-256.
+const RESTORED_DOMAIN: &[u8] = b"chainfire restored cluster v1\0";
+
+/// Why a data directory was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The file or the directory cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The list of founders does not name the node.
+    #[error("the initial cluster does not list {name}; add it, or give the right --name")]
+    NotAFounder {
+        /// The node's name.
+        name: String,
+    },
+}
+
+/// What a data directory was made into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Whose data directory it is.
+    pub identity: Identity,
+    /// The last entry in its state.
+    pub last_log_id: Option<LogId>,
+}
+
+/// Makes `data_dir` the directory of the founder `name` of a new cluster with the state in `file`.
+/// Without a list the node is alone. Blocks.
+pub fn restore_new_cluster(
+    file: &Path,
+    data_dir: &Path,
+    name: &str,
+    founders: Option<&InitialCluster>,
+) -> Result<Restored, RestoreError> {
+    let file = SnapshotFile::open(file)?;
+    let defaults = NodeConfig { name: name.to_owned(), ..NodeConfig::default() };
+    let listed = founders.is_some();
+    let founders = founders.cloned().unwrap_or_else(|| defaults.founders(defaults.listen_peer));
+    let incarnation = rand::random();
+    let identity = founding::identity(&founders, listed, name, incarnation);
+    let founded = identity.ok_or_else(|| RestoreError::NotAFounder { name: name.to_owned() })?;
+    let cluster_id = restored_cluster_id(founded.cluster_id, &file.digest());
+    let identity = Identity { cluster_id, ..founded };
+    let nodes = founders.members();
+    let membership = MembershipConfig { voter_sets: vec![nodes.keys().copied().collect()], nodes };
+    make(&file, data_dir, identity, Some(membership))
+}
+
+/// Makes `data_dir` a detached directory with the state in `file`: `serve --join` makes it a new
+/// member of the cluster the snapshot is of. Blocks.
+pub fn restore_new_member(
+    file: &Path,
+    data_dir: &Path,
+    name: &str,
+) -> Result<Restored, RestoreError> {
+    let file = SnapshotFile::open(file)?;
+    let cluster_id = file.header().cluster_id;
+    let incarnation = rand::random();
+    let identity = Identity { cluster_id, node_id: NO_NODE, incarnation, name: name.to_owned() };
+    make(&file, data_dir, identity, None)
+}
+
+/// Takes `data_dir`, the copy of a stopped member's directory, away from that member, so that
+/// `serve --join` makes it a new one. Blocks.
+pub fn detach_copy(data_dir: &Path, name: &str) -> Result<Restored, RestoreError> {
+    let map_bytes = NodeConfig::default().storage.state_map_bytes;
+    let incarnation = rand::random();
+    let (cluster_id, last_log_id) = detach(data_dir, name, incarnation, map_bytes)?;
+    let identity = Identity { cluster_id, node_id: NO_NODE, incarnation, name: name.to_owned() };
+    Ok(Restored { identity, last_log_id })
+}
+
+fn make(
+    file: &SnapshotFile,
+    data_dir: &Path,
+    identity: Identity,
+    founders: Option<MembershipConfig>,
+) -> Result<Restored, RestoreError> {
+    let map_bytes = NodeConfig::default().storage.state_map_bytes;
+    let last_log_id = restore_snapshot(data_dir, identity.clone(), map_bytes, file, founders)?;
+    Ok(Restored { identity, last_log_id })
+}
+
+/// The same for every founder with the same list and the same file, and of no other cluster.
+fn restored_cluster_id(founded: ClusterId, digest: &[u8; 32]) -> ClusterId {
+    let mut hasher = Sha256::new();
+    hasher.update(RESTORED_DOMAIN);
+    hasher.update(founded.0.to_be_bytes());
+    hasher.update(digest);
+    let digest = hasher.finalize();
+    let (head, _) = digest.split_first_chunk().expect("SHA-256 has 32 bytes");
+    ClusterId(u128::from_be_bytes(*head))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restored_cluster_is_neither_the_founded_one_nor_that_of_another_snapshot() {
+        let founded = ClusterId(7);
+        let restored = restored_cluster_id(founded, &[1; 32]);
+        assert_ne!(restored, founded);
+        assert_ne!(restored, restored_cluster_id(founded, &[2; 32]));
+        assert_ne!(restored, restored_cluster_id(ClusterId(8), &[1; 32]));
+        assert_eq!(restored, ClusterId(0xe28d1e6e_9c900c08_b86eedb1_38aed32c), "never changes");
+    }
+}

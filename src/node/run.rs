@@ -1,0 +1,99 @@
+//! A node as a process: from its configuration to an exit code.
+
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::thread::available_parallelism;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Node, StartError, joining};
+use crate::actors::ExitReason;
+use crate::config::NodeConfig;
+
+/// Runs a node until it is asked to stop (SIGTERM, SIGINT) or fails.
+///
+/// When the node is ready to serve, one line starting with `ready` is printed to standard output.
+/// A node that cannot start, or fails, says why in one line on standard error.
+pub fn run(config: NodeConfig) -> ExitCode {
+    let workers = worker_threads(&config);
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match runtime.worker_threads(workers).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return cannot_start(&StartError::Runtime(error)),
+    };
+    runtime.block_on(async {
+        match run_to_the_end(config).await {
+            Ok(reason) => {
+                if reason != ExitReason::Requested {
+                    say(&reason.to_string());
+                }
+                ExitCode::from(&reason)
+            }
+            Err(error) => cannot_start(&error),
+        }
+    })
+}
+
+fn worker_threads(config: &NodeConfig) -> usize {
+    let half = || available_parallelism().map_or(1, |processors| processors.get().div_ceil(2));
+    config.worker_threads.map_or_else(half, NonZeroUsize::get)
+}
+
+async fn run_to_the_end(config: NodeConfig) -> Result<ExitReason, StartError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Runtime)?;
+    let data_dir = config.data_dir.clone();
+    let node = tokio::select! {
+        node = Node::start(config) => node?,
+        _ = terminate.recv() => return Ok(ExitReason::Requested),
+        _ = interrupt.recv() => return Ok(ExitReason::Requested),
+    };
+    let announced = async {
+        // A failure is what `failed` below answers as well.
+        if node.ready().await.is_ok() {
+            announce(&node);
+        }
+        std::future::pending::<()>().await;
+    };
+    let reason = tokio::select! {
+        () = announced => unreachable!("announcing never ends"),
+        reason = node.failed() => reason,
+        _ = terminate.recv() => ExitReason::Requested,
+        _ = interrupt.recv() => ExitReason::Requested,
+    };
+    tracing::info!(%reason, "stopping");
+    node.shutdown().await;
+    if matches!(reason, ExitReason::JoinFailed(_))
+        && let Err(error) = joining::discard(&data_dir)
+    {
+        tracing::error!(%error, "what the join left behind is removed at the next start");
+    }
+    Ok(reason)
+}
+
+fn announce(node: &Node) {
+    let raft = &node.handles().raft;
+    let mut out = std::io::stdout().lock();
+    // Nobody reading the line is no reason not to serve.
+    let _ = writeln!(
+        out,
+        "ready node={} name={} client={} peer={} http={}",
+        raft.node().node_id,
+        raft.node().name,
+        node.client_addr(),
+        node.peer_addr(),
+        node.http_addr(),
+    );
+    let _ = out.flush();
+}
+
+fn cannot_start(error: &StartError) -> ExitCode {
+    say(&error.to_string());
+    ExitCode::from(error.code())
+}
+
+fn say(message: &str) {
+    // With standard error gone there is nobody left to tell.
+    let _ = writeln!(std::io::stderr().lock(), "chainfire: {message}");
+}

@@ -1,0 +1,463 @@
+//! The way up, step by step.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::joining::JoinError;
+use super::observer::Observer;
+use super::{Node, OpenStorage, figures, founding, joining, registry};
+use crate::actors::raft::{self, ConsensusError, ConsensusParts, NodeDescription};
+use crate::actors::{
+    NodeSupervisor, Pace, RaftHandle, RunningActors, SupervisorArgs, SupervisorMessage,
+};
+use crate::config::{ConfigError, InitialCluster, LimitsConfig, NodeConfig};
+use crate::http::{HttpServer, Readiness};
+use crate::rpc::peer::{Incarnations, Lane, PeerConnections, PeerDialer};
+use crate::rpc::server::limits::{PEER_BYTES_MAX, PEER_REQUESTS_MAX};
+use crate::rpc::server::{
+    Admission, ListenError, Listener, ListenerLimits, PeerDoor, PeerService, StoreBackend,
+    StoreDoor,
+};
+use crate::rpc::transport;
+use crate::storage::detached::NO_NODE;
+use crate::storage::log::{LogOptions, LogStore};
+use crate::storage::state::{StateOptions, StateStore};
+use crate::storage::{DataDir, FatalSink, FatalWatch, Identity, StorageError};
+use crate::telemetry::NodeMetrics;
+use crate::types::{ClusterId, NodeId, PeerAddress};
+
+/// How long the original of a copied data directory may take to answer.
+const ORIGINAL_MAX: Duration = Duration::from_secs(2);
+
+/// Why a node did not start. One line each, saying what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration does not fit together.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The client or peer listener could not be bound.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The HTTP listener could not be bound.
+    #[error("cannot listen on {addr} for HTTP: {source}; free the port or choose another")]
+    Bind {
+        /// Where.
+        addr: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The list of founders does not name this node.
+    #[error("the initial cluster does not list {name}; add it, or start with the right --name")]
+    NotAFounder {
+        /// The node's name.
+        name: String,
+    },
+    /// The data directory is another node's.
+    #[error(
+        "{path} belongs to node {found}, not {given}; pass --name {found}, or another --data-dir"
+    )]
+    OtherName {
+        /// The directory.
+        path: String,
+        /// Whose it is.
+        found: String,
+        /// The name given.
+        given: String,
+    },
+    /// The data directory was made from a snapshot or a copy, and belongs to no member yet.
+    #[error("{path} holds a state of cluster {cluster_id} and no member's identity; add --join")]
+    Detached {
+        /// The directory.
+        path: String,
+        /// The cluster its state is of.
+        cluster_id: ClusterId,
+    },
+    /// The data directory is another cluster's.
+    #[error(
+        "{path} belongs to cluster {found}, and the initial cluster given is another \
+         ({given}); pass another --data-dir, or leave --initial-cluster out to go on with this one"
+    )]
+    OtherCluster {
+        /// The directory.
+        path: String,
+        /// Whose it is.
+        found: ClusterId,
+        /// The cluster that the list founds.
+        given: ClusterId,
+    },
+    /// The node was interrupted before its first start was complete, and is now told of another
+    /// cluster.
+    #[error(
+        "{path} was made for another initial cluster and never started; remove it and start again"
+    )]
+    OtherFounders {
+        /// The directory.
+        path: String,
+    },
+    /// No member let the node join.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The data directory is a copy, and the original runs.
+    #[error(
+        "{path} is a copy of the data of node {node_id}, which runs at {addr}; a copy becomes a \
+         new member when it is empty and started with --join, or stop the original first"
+    )]
+    OriginalRuns {
+        /// The directory.
+        path: String,
+        /// The node.
+        node_id: NodeId,
+        /// Where the original is.
+        addr: String,
+    },
+    /// Consensus did not start.
+    #[error(transparent)]
+    Consensus(#[from] ConsensusError),
+    /// An actor did not start.
+    #[error("an actor did not start: {0}")]
+    Actor(String),
+    /// The runtime did not start, or refused a listener.
+    #[error("the runtime did not start: {0}")]
+    Runtime(std::io::Error),
+}
+
+impl StartError {
+    /// The process's exit code: 2 for a wrong configuration, else 1.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::NotAFounder { .. } => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// The three listeners, bound and not serving yet.
+struct Sockets {
+    client: Listener,
+    peer: Listener,
+    http: TcpListener,
+}
+
+/// Where a node has its identity from when its data directory is new.
+enum Origin {
+    /// It founds its cluster, alone or with others.
+    Founder,
+    /// The cluster gave it one; its state comes from a member.
+    Given(Identity),
+}
+
+impl Node {
+    /// Starts a node on the current tokio runtime. It takes part in its cluster when this returns,
+    /// and [`ready`](Self::ready) tells when it can serve.
+    pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
+        Self::start_from(config, Origin::Founder).await
+    }
+
+    /// Starts a node that was given its identity by a cluster. It founds nothing: until a member
+    /// has given it a snapshot and added it, it only listens for peers.
+    pub async fn start_given(config: NodeConfig, identity: Identity) -> Result<Self, StartError> {
+        Self::start_from(config, Origin::Given(identity)).await
+    }
+
+    async fn start_from(config: NodeConfig, origin: Origin) -> Result<Self, StartError> {
+        config.validate()?;
+        let sockets = bind(&config).await?;
+        let (client, peer) = (sockets.client.local_addr(), sockets.peer.local_addr());
+        let origin = match origin {
+            Origin::Founder => match joining::identity(&config, client, peer).await? {
+                Some(identity) => Origin::Given(identity),
+                None => Origin::Founder,
+            },
+            given @ Origin::Given(_) => given,
+        };
+        let founders = config.founders(sockets.peer.local_addr());
+        let metrics = NodeMetrics::new();
+        let (fatal, failure) = FatalSink::channel();
+        let founds = matches!(origin, Origin::Founder);
+        let (storage, identity) = open(&config, &founders, origin, &metrics, fatal).await?;
+
+        let observer = Arc::new(Observer(metrics.clone()));
+        let ours = transport::Identity {
+            cluster_id: identity.cluster_id,
+            node_id: identity.node_id,
+            incarnation: identity.incarnation,
+        };
+        let incarnations = Incarnations::new();
+        let not_recognised = watch::Sender::new(None);
+        let peers = PeerConnections::new(PeerDialer {
+            incarnations: incarnations.clone(),
+            observer: observer.clone(),
+            not_recognised: not_recognised.clone(),
+            ..PeerDialer::new(ours)
+        });
+        registry::follow(&storage.state, peers.clone(), incarnations.clone());
+        refuse_copy(&storage.state, &peers, &identity, &config, peer).await?;
+        let raft = raft::start(ConsensusParts {
+            node: NodeDescription {
+                node_id: identity.node_id,
+                name: identity.name.clone(),
+                cluster_id: identity.cluster_id,
+            },
+            config: config.raft.clone(),
+            log: storage.log.clone(),
+            state: storage.state.clone(),
+            peers,
+            pace: Pace::new(config.snapshot.transfer_bytes_per_second),
+        })
+        .await?;
+        let actors =
+            start_actors(&config, &sockets, &identity, &storage, raft.clone(), &metrics).await?;
+        tokio::spawn(report_storage_failure(failure, actors.supervisor.clone()));
+        tokio::spawn(report_not_recognised(not_recognised, actors.supervisor.clone()));
+        figures::register(
+            &metrics,
+            actors.handles.clone(),
+            storage.log.clone(),
+            storage.state.clone(),
+        );
+
+        let limits = &config.limits;
+        let peer_door = PeerDoor {
+            identity: ours,
+            guard: None,
+            incarnations,
+            service: PeerService::new(
+                raft.clone(),
+                actors.handles.snapshot.clone(),
+                actors.handles.membership.clone(),
+            ),
+        };
+        let budget = Arc::new(Admission::new(PEER_REQUESTS_MAX, PEER_BYTES_MAX));
+        let peers = sockets.peer.serve(peer_door, peer_limits(limits), budget, observer.clone());
+        if founds {
+            found(&raft, &config, &founders, &identity).await?;
+        } else {
+            let supervisor = actors.supervisor.clone();
+            tokio::spawn(joining::watch(config.data_dir.clone(), raft.clone(), supervisor));
+        }
+        let store_door = StoreDoor {
+            identity: ours,
+            guard: None,
+            backend: StoreBackend::new(
+                raft.clone(),
+                actors.handles.snapshot.clone(),
+                actors.handles.auth.clone(),
+                actors.handles.membership.clone(),
+            ),
+        };
+        let budget = Arc::new(Admission::new(
+            to_usize(limits.node_requests_max),
+            to_usize(limits.node_bytes_max),
+        ));
+        let clients = sockets.client.serve(store_door, client_limits(limits), budget, observer);
+        let readiness = Readiness::new(&config.http, move |deadline| {
+            let raft = raft.clone();
+            async move { raft.read_barrier(deadline).await }
+        });
+        let http = HttpServer::start(sockets.http, &config.http, metrics.clone(), readiness)
+            .map_err(StartError::Runtime)?;
+        let _upkeep = metrics.spawn_upkeep();
+        let shutdown_max = Duration::from_millis(config.limits.shutdown_timeout_ms);
+        Ok(Self { actors, clients, peers, http, storage, metrics, shutdown_max, _upkeep })
+    }
+}
+
+async fn bind(config: &NodeConfig) -> Result<Sockets, StartError> {
+    let client = Listener::bind(&config.listen_client.to_string()).await?;
+    let peer = Listener::bind(&config.listen_peer.to_string()).await?;
+    let http = TcpListener::bind(config.listen_http).await;
+    let http = http.map_err(|source| StartError::Bind { addr: config.listen_http, source })?;
+    Ok(Sockets { client, peer, http })
+}
+
+fn client_limits(limits: &LimitsConfig) -> ListenerLimits {
+    ListenerLimits {
+        connections_max: to_usize(limits.client_connections_max),
+        connection_requests_max: to_usize(limits.connection_requests_max),
+        connection_bytes_max: to_usize(limits.connection_bytes_max),
+        handshake_timeout: Duration::from_millis(limits.handshake_timeout_ms),
+        idle_timeout: Duration::from_millis(limits.idle_timeout_ms),
+    }
+}
+
+fn peer_limits(limits: &LimitsConfig) -> ListenerLimits {
+    ListenerLimits {
+        connections_max: to_usize(limits.peer_connections_max),
+        handshake_timeout: Duration::from_millis(limits.handshake_timeout_ms),
+        ..ListenerLimits::peers()
+    }
+}
+
+/// A configured limit as a size; one beyond the address space is no limit.
+fn to_usize(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+/// Opens the data directory and both stores, off the runtime's threads.
+async fn open(
+    config: &NodeConfig,
+    founders: &InitialCluster,
+    origin: Origin,
+    metrics: &NodeMetrics,
+    fatal: FatalSink,
+) -> Result<(OpenStorage, Identity), StartError> {
+    let (config, founders, metrics) = (config.clone(), founders.clone(), metrics.clone());
+    let opened = tokio::task::spawn_blocking(move || {
+        open_blocking(&config, &founders, origin, metrics, fatal)
+    });
+    opened.await.map_err(|error| StartError::Runtime(error.into()))?
+}
+
+fn open_blocking(
+    config: &NodeConfig,
+    founders: &InitialCluster,
+    origin: Origin,
+    metrics: NodeMetrics,
+    fatal: FatalSink,
+) -> Result<(OpenStorage, Identity), StartError> {
+    let listed = config.initial_cluster.is_some();
+    let (directory, _) = match origin {
+        Origin::Given(identity) => {
+            let map_bytes = config.storage.state_map_bytes;
+            DataDir::create_open_or_adopt(&config.data_dir, identity, map_bytes)?
+        }
+        Origin::Founder => {
+            let new = founding::identity(founders, listed, &config.name, rand::random());
+            let new = new.ok_or_else(|| StartError::NotAFounder { name: config.name.clone() })?;
+            DataDir::create_or_open(&config.data_dir, || new)?
+        }
+    };
+    let identity = directory.identity().clone();
+    if identity.node_id == NO_NODE {
+        return Err(StartError::Detached {
+            path: config.data_dir.display().to_string(),
+            cluster_id: identity.cluster_id,
+        });
+    }
+    if identity.name != config.name {
+        return Err(StartError::OtherName {
+            path: config.data_dir.display().to_string(),
+            found: identity.name,
+            given: config.name.clone(),
+        });
+    }
+    if listed && identity.cluster_id != founders.cluster_id() {
+        return Err(StartError::OtherCluster {
+            path: config.data_dir.display().to_string(),
+            found: identity.cluster_id,
+            given: founders.cluster_id(),
+        });
+    }
+    let hooks = Arc::new(Observer(metrics));
+    let log_options = LogOptions {
+        map_bytes: config.storage.log_map_bytes,
+        tail_bytes_max: to_usize(config.storage.log_tail_bytes_max),
+        read_bytes_max: to_usize(config.raft.append_bytes_max),
+        ..LogOptions::default()
+    };
+    let log = LogStore::open(&directory, log_options, fatal.clone(), hooks.clone())?;
+    let state_options = StateOptions {
+        map_bytes: config.storage.state_map_bytes,
+        unflushed_bytes_max: to_usize(config.storage.memory_table_bytes_max),
+        ..StateOptions::default()
+    };
+    let state = StateStore::open(&directory, state_options, fatal, hooks)?;
+    Ok((OpenStorage { directory, log, state }, identity))
+}
+
+async fn start_actors(
+    config: &NodeConfig,
+    sockets: &Sockets,
+    identity: &Identity,
+    storage: &OpenStorage,
+    raft: RaftHandle,
+    metrics: &NodeMetrics,
+) -> Result<RunningActors, StartError> {
+    let args = SupervisorArgs {
+        raft,
+        raft_config: config.raft.clone(),
+        snapshot_config: config.snapshot.clone(),
+        incoming: storage.directory.incoming_path(),
+        address: PeerAddress {
+            name: identity.name.clone(),
+            peer_addr: config.advertised_peer(sockets.peer.local_addr()),
+        },
+        client_addr: config.advertised_client(sockets.client.local_addr()),
+        incarnation: identity.incarnation,
+        access: storage.state.access(),
+        listeners: vec![sockets.client.local_addr(), sockets.peer.local_addr()],
+        metrics: metrics.clone(),
+    };
+    NodeSupervisor::start(args).await.map_err(|error| StartError::Actor(error.to_string()))
+}
+
+/// Founds the cluster, if this node's log is empty and its identity allows it.
+async fn found(
+    raft: &RaftHandle,
+    config: &NodeConfig,
+    founders: &InitialCluster,
+    identity: &Identity,
+) -> Result<(), StartError> {
+    if raft.is_founded().await? {
+        return Ok(());
+    }
+    if !founding::may_found(identity, founders, config.initial_cluster.is_some()) {
+        return Err(StartError::OtherFounders { path: config.data_dir.display().to_string() });
+    }
+    Ok(raft.found(founders.members()).await?)
+}
+
+/// Refuses to run a copy of a data directory while the original runs elsewhere.
+async fn refuse_copy(
+    state: &StateStore,
+    peers: &PeerConnections,
+    identity: &Identity,
+    config: &NodeConfig,
+    bound: SocketAddr,
+) -> Result<(), StartError> {
+    let Some((known, _)) = state.member(identity.node_id) else { return Ok(()) };
+    let addr = known.peer_addr;
+    if addr == config.advertised_peer(bound) || addr == bound.to_string() {
+        return Ok(());
+    }
+    let original = peers.peer_at(identity.node_id, &addr, Lane::Control);
+    match original.status(ORIGINAL_MAX).await {
+        Ok(_) => Err(StartError::OriginalRuns {
+            path: config.data_dir.display().to_string(),
+            node_id: identity.node_id,
+            addr,
+        }),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Tells the supervisor when a peer knows another data directory under this node's id.
+async fn report_not_recognised(
+    reason: watch::Sender<Option<String>>,
+    supervisor: ractor::ActorRef<SupervisorMessage>,
+) {
+    let mut told = reason.subscribe();
+    drop(reason);
+    // Without a sender nobody dials any more: the node has stopped.
+    if let Ok(reason) = told.wait_for(Option::is_some).await {
+        let reason = reason.clone().unwrap_or_default();
+        let _ = supervisor.send_message(SupervisorMessage::NotRecognised(reason));
+    }
+}
+
+/// Tells the supervisor when the storage fails.
+async fn report_storage_failure(
+    mut failure: FatalWatch,
+    supervisor: ractor::ActorRef<SupervisorMessage>,
+) {
+    let error = failure.failed().await;
+    // The supervisor is only gone when the node stops anyway.
+    let _ = supervisor.send_message(SupervisorMessage::StorageFailed(error.to_string()));
+}

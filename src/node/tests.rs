@@ -1,0 +1,106 @@
+//! What the supervision of a node's actors promises, seen on whole nodes.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::Node;
+use crate::actors::{Child, ExitReason};
+use crate::config::NodeConfig;
+use crate::rpc::peer::ForwardedWrite;
+use crate::types::{Answer, Operation, Principal, PutRequest};
+
+/// Far above what any wait here takes.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+async fn start(directory: &std::path::Path) -> Node {
+    let any_port = "127.0.0.1:0".parse().expect("an address");
+    let mut config = NodeConfig {
+        data_dir: directory.to_owned(),
+        listen_client: any_port,
+        listen_peer: any_port,
+        listen_http: any_port,
+        ..NodeConfig::default()
+    };
+    config.storage.log_map_bytes = 1 << 30;
+    config.storage.state_map_bytes = 1 << 30;
+    let node = Node::start(config).await.expect("the node starts");
+    timeout(WAIT_MAX, node.ready()).await.expect("ready in time").expect("ready");
+    node
+}
+
+async fn put(node: &Node, key: &'static str) -> u64 {
+    let write = ForwardedWrite {
+        request_id: None,
+        principal: Principal::cluster(),
+        auth_revision: 0,
+        operation: Operation::Put(PutRequest { key: key.into(), ..PutRequest::default() }),
+    };
+    let deadline = tokio::time::Instant::now() + WAIT_MAX;
+    match node.handles().raft.propose(write, deadline).await {
+        Ok(Answer::Put(answer)) => answer.revision,
+        other => panic!("not put: {other:?}"),
+    }
+}
+
+/// Makes an actor panic; waits until it runs when it restarts just now.
+async fn make_panic(node: &Node, child: Child) {
+    let sent = async {
+        // Closed while it restarts, full while it has not taken the last one.
+        while node.handles().make_panic(child).is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(WAIT_MAX, sent).await.expect("the actor runs again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_actor_that_panics_is_restarted_and_the_node_goes_on_serving() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let node = start(directory.path()).await;
+    let mut revision = put(&node, "before").await;
+    for child in Child::ALL {
+        make_panic(&node, child).await;
+        let next = put(&node, "after").await;
+        assert_eq!(next, revision + 1, "{child:?}");
+        revision = next;
+        timeout(WAIT_MAX, node.ready()).await.expect("reads in time").expect("reads");
+    }
+    assert!(node.actors.exit.borrow().is_none());
+    let metrics = node.metrics().render();
+    for actor in ["raft", "snapshot", "auth", "membership"] {
+        let counted = format!("chainfire_actor_restarts_total{{actor=\"{actor}\"}} 1");
+        assert!(metrics.contains(&counted), "{counted} is not in\n{metrics}");
+    }
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_actor_that_fails_beyond_its_budget_ends_the_node_with_its_own_code() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let node = start(directory.path()).await;
+    let failing = async {
+        loop {
+            make_panic(&node, Child::Auth).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let reason = tokio::select! {
+        () = failing => unreachable!("it goes on for ever"),
+        reason = timeout(WAIT_MAX, node.failed()) => reason.expect("it gives up in time"),
+    };
+    assert!(matches!(reason, ExitReason::ActorFailed { actor: "auth", .. }), "{reason}");
+    assert_eq!(reason.code(), 12);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_is_there_after_an_orderly_restart() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let node = start(directory.path()).await;
+    let revision = put(&node, "kept").await;
+    node.shutdown().await;
+    let node = start(directory.path()).await;
+    assert_eq!(put(&node, "more").await, revision + 1);
+    node.shutdown().await;
+}
