@@ -1,0 +1,82 @@
+//! `status` and `compact`.
+
+use comfy_table::{Table, presets};
+
+use super::arguments::{CompactArguments, Global};
+use super::failure::CommandError;
+use super::json::{CompactJson, StatusJson, node_role};
+use super::terminal::Terminal;
+use crate::types::NodeStatus;
+
+/// Asks every endpoint. All that answer are shown; one that does not is a failure.
+pub(super) async fn status(global: &Global, terminal: &mut Terminal) -> Result<(), CommandError> {
+    let each = global.client_for_one().build()?.status_of_each().await;
+    let answered = each.iter().map(|(endpoint, status)| (endpoint.as_str(), status.as_ref().ok()));
+    if global.json() {
+        let rows: Vec<_> =
+            answered.map(|(endpoint, status)| StatusJson::new(endpoint, status)).collect();
+        terminal.json(&rows)?;
+    } else {
+        let mut table = table(&[
+            "endpoint", "id", "name", "role", "leader", "term", "log", "applied", "revision",
+            "db bytes", "version",
+        ]);
+        for (endpoint, status) in answered {
+            table.add_row(status_row(endpoint, status));
+        }
+        terminal.line(table.to_string())?;
+    }
+    terminal.flush()?;
+    let all = each.len();
+    let reasons: Vec<_> = each.into_iter().filter_map(|(_, status)| status.err()).collect();
+    match reasons.first() {
+        None => Ok(()),
+        Some(first) => Err(CommandError::Unreachable {
+            missing: reasons.len(),
+            all,
+            reason: first.to_string(),
+        }),
+    }
+}
+
+/// Forgets history.
+pub(super) async fn compact(
+    global: &Global,
+    arguments: CompactArguments,
+    terminal: &mut Terminal,
+) -> Result<(), CommandError> {
+    let client = global.client_for_one().connect().await?;
+    let answer = client.compact(arguments.revision).await?;
+    if global.json() {
+        terminal.json(&CompactJson::from(&answer))?;
+    } else {
+        terminal.line(format!("compacted revision {}", arguments.revision))?;
+    }
+    Ok(terminal.flush()?)
+}
+
+pub(super) fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.iter().copied());
+    table
+}
+
+fn status_row(endpoint: &str, status: Option<&NodeStatus>) -> Vec<String> {
+    let Some(status) = status else {
+        return vec![endpoint.to_owned(), String::new(), String::new(), "unreachable".to_owned()];
+    };
+    let leader = status.leader_id.map_or_else(|| "none".to_owned(), |leader| leader.to_string());
+    vec![
+        endpoint.to_owned(),
+        status.node_id.to_string(),
+        status.name.clone(),
+        node_role(status.role).to_owned(),
+        leader,
+        status.term.to_string(),
+        status.last_log_index.to_string(),
+        status.applied_index.to_string(),
+        status.revision.to_string(),
+        status.db_size_bytes.to_string(),
+        status.version.clone(),
+    ]
+}

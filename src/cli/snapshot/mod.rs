@@ -1,0 +1,80 @@
+//! `snapshot`: backups of the whole store, and data directories made from them.
+//!
+//! `save` works online, from any member; the others read files and directories, and need no node.
+
+mod file;
+mod restore;
+mod save;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::arguments::Global;
+use super::failure::CommandError;
+use super::terminal::Terminal;
+use crate::config::{DEFAULT_NAME, InitialCluster};
+
+/// What to do with snapshots.
+#[derive(Debug, Subcommand)]
+pub(super) enum SnapshotCommand {
+    /// Save a verified snapshot of the whole store to a file, online
+    Save {
+        /// The file; it appears when it is complete. A save that was cut goes on where it was
+        file: PathBuf,
+    },
+    /// Read a whole snapshot file and say what is in it
+    Status {
+        /// The file
+        file: PathBuf,
+    },
+    /// Make a data directory from a snapshot file: of a new member of its cluster (start it with
+    /// serve --join), or with --new-cluster of a new cluster
+    Restore(RestoreArguments),
+    /// Take the copy of a stopped member's data directory away from that member, so that serve
+    /// --join makes it a new one
+    Detach {
+        /// The copy
+        #[arg(long, value_name = "DIR")]
+        data_dir: PathBuf,
+        /// The new member's name
+        #[arg(long, default_value = DEFAULT_NAME)]
+        name: String,
+    },
+}
+
+/// `snapshot restore`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct RestoreArguments {
+    /// The snapshot file
+    file: PathBuf,
+    /// The data directory to make; must not exist, or be empty
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// The node's name
+    #[arg(long, default_value = DEFAULT_NAME)]
+    name: String,
+    /// Make a new cluster: new identity and members, the same revisions
+    #[arg(long)]
+    new_cluster: bool,
+    /// The new cluster's members, this node among them; restore the same file with the same list
+    /// on each [default: this node alone]
+    #[arg(long, value_name = "NAME=PEERADDR,...", requires = "new_cluster")]
+    initial_cluster: Option<InitialCluster>,
+}
+
+/// Runs one of them.
+pub(super) async fn run(
+    global: &Global,
+    command: SnapshotCommand,
+    terminal: &mut Terminal,
+) -> Result<(), CommandError> {
+    match command {
+        SnapshotCommand::Save { file } => save::run(global, &file, terminal).await,
+        SnapshotCommand::Status { file } => file::status(global, &file, terminal),
+        SnapshotCommand::Restore(arguments) => restore::restore(global, &arguments, terminal),
+        SnapshotCommand::Detach { data_dir, name } => {
+            restore::detach(global, &data_dir, &name, terminal)
+        }
+    }
+}
