@@ -1,0 +1,124 @@
+"""What was measured, as Markdown."""
+
+MIB = 1024 * 1024
+
+
+def table(head, rows):
+    """A Markdown table; the first column is text, the others are figures."""
+    rule = ["---"] + ["---:"] * (len(head) - 1)
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *rows])
+
+
+def ratio(ours, theirs):
+    return f"{ours / theirs:.2f}x" if theirs else "-"
+
+
+def milliseconds(us):
+    return f"{us / 1000:.2f}"
+
+
+def mebibytes(count):
+    return f"{count / MIB:.0f}"
+
+
+def cpu_per_operation(median):
+    """In microseconds; the warm-up's and the set-up's operations are in neither."""
+    return f"{median['server_cpu_seconds'] * 1e6 / median['ops']:.0f}"
+
+
+def pairs(results):
+    """Cell by cell: its name, chainfire's medians and etcd's."""
+    cells = {}
+    for entry in results:
+        cell = cells.setdefault((entry["workload"], entry["clients"]), {})
+        cell[entry["system"]] = entry["median"]
+    for (workload, clients), cell in cells.items():
+        yield f"{workload} at {clients}", cell["chainfire"], cell["etcd"]
+
+
+def conditions_line(conditions):
+    return "; ".join(f"{name}: {value}" for name, value in conditions.items())
+
+
+def speed_table(results):
+    head = ["workload at clients", "chainfire ops/s", "etcd ops/s", "ratio", "chainfire p50 ms",
+            "etcd p50 ms", "chainfire p99 ms", "etcd p99 ms", "p99 ratio"]
+    rows = [
+        [
+            name, f"{ours['ops_per_second']:.0f}", f"{theirs['ops_per_second']:.0f}",
+            ratio(ours["ops_per_second"], theirs["ops_per_second"]),
+            milliseconds(ours["p50_us"]), milliseconds(theirs["p50_us"]),
+            milliseconds(ours["p99_us"]), milliseconds(theirs["p99_us"]),
+            ratio(ours["p99_us"], theirs["p99_us"]),
+        ]
+        for name, ours, theirs in pairs(results)
+    ]
+    return table(head, rows)
+
+
+def cost_table(results):
+    head = ["workload at clients"]
+    for figure in ("server CPU s", "server CPU us/op", "server anonymous MiB", "client CPU s"):
+        head += [f"chainfire {figure}", f"etcd {figure}"]
+    rows = []
+    for name, ours, theirs in pairs(results):
+        row = [name]
+        for figure in (
+            lambda median: f"{median['server_cpu_seconds']:.2f}",
+            cpu_per_operation,
+            lambda median: mebibytes(median["server_anonymous_bytes"]),
+            lambda median: f"{median['client_cpu_seconds']:.2f}",
+        ):
+            row += [figure(ours), figure(theirs)]
+        rows.append(row)
+    return table(head, rows)
+
+
+def errors_line(results):
+    """Which measurements had errors: their figures are those of the rest."""
+    faulty = [
+        f"{entry['system']}, {entry['workload']}, {entry['clients']} clients: "
+        f"{sum(figures['errors'] for figures in entry['rounds'])}"
+        for entry in results
+        if any(figures["errors"] for figures in entry["rounds"])
+    ]
+    return "Errors: " + ("; ".join(faulty) if faulty else "none.")
+
+
+def compare_report(conditions, results):
+    return "\n\n".join([
+        conditions_line(conditions),
+        "Medians of the rounds; a ratio is chainfire's figure over etcd's.",
+        speed_table(results),
+        "CPU seconds of all servers together while the load ran, and private memory (anonymous) "
+        "of all servers together at its end:",
+        cost_table(results),
+        errors_line(results),
+    ])
+
+
+def by_node(memory, kind):
+    return ", ".join(mebibytes(count) for count in memory[kind])
+
+
+def large_report(conditions, results):
+    ours, theirs = results
+    figures = [
+        ("load, keys/s", lambda entry: f"{entry['load']['ops_per_second']:.0f}"),
+        ("load, p99 ms", lambda entry: milliseconds(entry["load"]["p99_us"])),
+        ("load, server CPU s", lambda entry: f"{entry['load']['server_cpu_seconds']:.1f}"),
+        ("anonymous MiB a node, loaded",
+         lambda entry: by_node(entry["load"]["server_memory_bytes"], "anonymous")),
+        ("resident MiB a node, loaded",
+         lambda entry: by_node(entry["load"]["server_memory_bytes"], "resident")),
+        ("disk MiB, all nodes", lambda entry: mebibytes(entry["disk_bytes"])),
+        ("restart to ready, s", lambda entry: f"{entry['restart_seconds']:.2f}"),
+        ("each restart, s",
+         lambda entry: ", ".join(f"{again['seconds']:.2f}" for again in entry["restarts"])),
+        ("anonymous MiB a node, restarted",
+         lambda entry: by_node(entry["restarts"][-1]["server_memory_bytes"], "anonymous")),
+        ("resident MiB a node, restarted",
+         lambda entry: by_node(entry["restarts"][-1]["server_memory_bytes"], "resident")),
+    ]
+    rows = [[name, figure(ours), figure(theirs)] for name, figure in figures]
+    return conditions_line(conditions) + "\n\n" + table(["", "chainfire", "etcd"], rows)

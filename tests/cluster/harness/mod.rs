@@ -1,0 +1,38 @@
+//! What the scenarios are written with.
+
+mod cluster;
+mod command;
+mod load;
+mod node;
+mod ports;
+
+use std::time::Duration;
+
+pub use cluster::{Cluster, dump};
+pub use command::{chainfire, chainfire_with_input};
+pub use load::Load;
+pub use node::Node;
+
+/// How long anything that should happen may take. Far more than it takes on a busy machine: only
+/// a failing test waits so long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a condition without an event of its own is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Waits until `condition` gives a value.
+pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = tokio::time::timeout(PATIENCE, async {
+        let mut interval = tokio::time::interval(LOOK_EVERY);
+        loop {
+            interval.tick().await;
+            if let Some(value) = condition().await {
+                return value;
+            }
+        }
+    });
+    match found.await {
+        Ok(value) => value,
+        Err(_) => panic!("gave up waiting: {what}"),
+    }
+}
