@@ -66,13 +66,22 @@ async fn every_actor_that_panics_is_restarted_and_the_node_goes_on_serving() {
         revision = next;
         timeout(WAIT_MAX, node.ready()).await.expect("reads in time").expect("reads");
     }
-    assert!(node.actors.exit.borrow().is_none());
-    let metrics = node.metrics().render();
     for actor in ["raft", "snapshot", "auth", "membership"] {
-        let counted = format!("chainfire_actor_restarts_total{{actor=\"{actor}\"}} 1");
-        assert!(metrics.contains(&counted), "{counted} is not in\n{metrics}");
+        counted(&node, &format!("chainfire_actor_restarts_total{{actor=\"{actor}\"}} 1")).await;
     }
+    assert!(node.actors.exit.borrow().is_none());
     node.shutdown().await;
+}
+
+/// Waits until a line stands in the metrics: the supervisor learns of a failure after the failed
+/// actor's own task, and after whoever made it fail.
+async fn counted(node: &Node, line: &str) {
+    let seen = async {
+        while !node.metrics().render().lines().any(|found| found == line) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(WAIT_MAX, seen).await.unwrap_or_else(|_| panic!("{line} is never counted"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
