@@ -27,6 +27,7 @@ use super::membership::{MembershipActor, MembershipArgs, MembershipHandle};
 use super::raft::{RaftActor, RaftArgs, RaftHandle, RaftMessage};
 use super::restart::{Decision, RestartBudget};
 use super::snapshot::{SnapshotActor, SnapshotArgs, SnapshotHandle};
+use crate::auth::ClusterKey;
 use crate::clock;
 use crate::config::{RaftConfig, SnapshotConfig};
 use crate::telemetry::NodeMetrics;
@@ -101,6 +102,8 @@ pub struct SupervisorArgs {
     pub incarnation: u128,
     /// Users, roles and keys as the state publishes them.
     pub access: AccessWatch,
+    /// The cluster's keys; none = requests are not authenticated.
+    pub cluster_key: Option<ClusterKey>,
     /// Where requests can come from.
     pub listeners: Vec<SocketAddr>,
     /// Where restarts are counted.
@@ -171,7 +174,7 @@ impl NodeSupervisor {
         let handles = NodeHandles {
             raft: args.raft.clone(),
             snapshot: snapshot.clone(),
-            auth: AuthHandle::new(),
+            auth: AuthHandle::new(args.cluster_key.clone()),
             membership: MembershipHandle::new(args.raft.clone(), snapshot),
             raft_mailbox: Mailbox::new(Child::Raft.name(), RAFT_WAITING_MAX),
         };
@@ -375,7 +378,7 @@ async fn start_child(
             spawn(SnapshotActor, start, myself, &handles.snapshot.mailbox, meter).await?
         }
         Child::Auth => {
-            let start = handles.auth.args(args.listeners, args.access);
+            let start = handles.auth.args(args.listeners, args.access, args.raft);
             spawn(AuthActor, start, myself, &handles.auth.mailbox, meter).await?
         }
         Child::Membership => {

@@ -7,16 +7,23 @@
 //! peer_secret = "64 hex digits"     # nodes sign their frames with it
 //! master_key = "64 hex digits"      # secrets at rest are sealed under it
 //! ```
+//!
+//! Two more keys are derived from these, so that no node needs another file: the first key of the
+//! user root, which every founder can put into the state, and the key with which a machine that
+//! holds this file asks to become a node. `cluster_id` names the file: sealed secrets are bound to
+//! it. A cluster restored from a backup has an identity of its own and the same file.
 
 use std::path::Path;
 
+use hmac::{Hmac, KeyInit, Mac};
 use rand::CryptoRng;
 use serde::Deserialize;
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::private_file::{self, KeyFileError};
 use super::seal::MasterKey;
-use super::{SecretKey, hex};
+use super::{Credentials, NODE_KEY_ID, PEER_KEY_ID, PEER_SERVICE, SecretKey, Signer, hex};
 use crate::types::ClusterId;
 
 /// The file of the cluster's keys.
@@ -24,6 +31,16 @@ pub const CLUSTER_KEY_FILE: &str = "cluster-key.toml";
 
 /// Longest name of a cluster, in bytes.
 pub const CLUSTER_NAME_BYTES_MAX: usize = 64;
+
+/// Derives the id of the first key of root, its secret, and the secret of machines that join.
+const ROOT_ID_LABEL: &[u8] = b"chainfire root key id v1\0";
+const ROOT_SECRET_LABEL: &[u8] = b"chainfire root secret v1\0";
+const NODE_LABEL: &[u8] = b"chainfire joining node v1\0";
+
+/// Bytes of a derived secret, as of a random one.
+const DERIVED_SECRET_BYTES: usize = 30;
+/// Random bytes in a key's id.
+const KEY_ID_BYTES: usize = 9;
 
 /// What makes a process a node of one cluster. `Debug` prints no secret.
 #[derive(Clone, Debug)]
@@ -67,6 +84,38 @@ impl ClusterKey {
             peer_secret: SecretKey::new(hex::encode(&peer[..])),
             master_key: MasterKey::new(*master),
         }
+    }
+
+    /// The first key of the user root. It is good until root's keys are rotated.
+    pub fn root_credentials(&self) -> Credentials {
+        let master = self.master_key.expose();
+        let id = derive(master, ROOT_ID_LABEL, self.cluster_id);
+        let secret = derive(master, ROOT_SECRET_LABEL, self.cluster_id);
+        Credentials {
+            access_key_id: format!("CF{}", hex::encode(&id[..KEY_ID_BYTES]).to_ascii_uppercase()),
+            secret_access_key: SecretKey::new(hex::encode(&secret[..DERIVED_SECRET_BYTES])),
+            cluster_name: self.cluster_name.clone(),
+        }
+    }
+
+    /// What machines sign with that hold this file and are no members yet.
+    pub fn node_credentials(&self) -> Credentials {
+        Credentials {
+            access_key_id: NODE_KEY_ID.to_owned(),
+            secret_access_key: self.node_secret(),
+            cluster_name: self.cluster_name.clone(),
+        }
+    }
+
+    /// The secret of [`node_credentials`](Self::node_credentials).
+    pub fn node_secret(&self) -> SecretKey {
+        let secret = derive(self.peer_secret.expose().as_bytes(), NODE_LABEL, self.cluster_id);
+        SecretKey::new(hex::encode(&secret[..]))
+    }
+
+    /// What nodes sign their frames to each other with.
+    pub fn peer_signer(&self) -> Signer {
+        Signer::new(PEER_KEY_ID, self.peer_secret.clone(), &self.cluster_name[..], PEER_SERVICE)
     }
 
     /// Reads a cluster key file.
@@ -119,9 +168,39 @@ impl ClusterKey {
     }
 }
 
+fn derive(key: &[u8], label: &[u8], cluster_id: ClusterId) -> Zeroizing<[u8; 32]> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    mac.update(label);
+    mac.update(&cluster_id.0.to_be_bytes());
+    Zeroizing::new(mac.finalize().into_bytes().into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn derived_keys_are_the_same_on_every_node_and_differ_from_each_other() {
+        let (one, other) = (
+            ClusterKey::generate("c", &mut rand::rng()),
+            ClusterKey::generate("c", &mut rand::rng()),
+        );
+        let (root, again) = (one.root_credentials(), one.clone().root_credentials());
+        assert_eq!(root.access_key_id, again.access_key_id);
+        assert_eq!(root.secret_access_key.expose(), again.secret_access_key.expose());
+        assert!(crate::types::access::is_key_id(&root.access_key_id));
+        assert!(!crate::types::access::is_key_id(NODE_KEY_ID), "no user can have it");
+        let secrets = [
+            root.secret_access_key,
+            other.root_credentials().secret_access_key,
+            one.node_secret(),
+            other.node_secret(),
+            one.peer_secret.clone(),
+        ];
+        let distinct: std::collections::BTreeSet<_> =
+            secrets.iter().map(SecretKey::expose).collect();
+        assert_eq!(distinct.len(), secrets.len());
+    }
 
     #[test]
     fn generated_keys_come_back_from_their_file_and_are_never_printed() {

@@ -145,6 +145,15 @@ impl Credentials {
         private_file::create(path, &text)
     }
 
+    /// Finds a client's credentials where this process should look for them: as
+    /// [`find`](Self::find) with its environment and no file named.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn from_environment() -> Result<Self, CredentialsError> {
+        Self::find(None, |name| std::env::var_os(name))
+    }
+
     /// Finds a client's credentials: in the file that was named, in the environment, in the data
     /// directory under this one, in the user's configuration directory; in this order. What is
     /// found and cannot be used is an error: nothing further is tried.

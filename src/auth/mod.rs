@@ -81,3 +81,7 @@ pub const PEER_SERVICE: &str = "chainfire-peer";
 /// What stands for the id of the key that nodes sign with: the peer secret of the cluster's key
 /// file. No access key has it.
 pub const PEER_KEY_ID: &str = "@peer";
+
+/// What stands for the id of the key of machines that hold the cluster's key file and are no
+/// members yet. No access key has it.
+pub const NODE_KEY_ID: &str = "@node";

@@ -1,7 +1,7 @@
 //! What can be typed. Names after etcdctl where it has one.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -9,6 +9,7 @@ use clap_complete::Shell;
 
 use super::bench::BenchArguments;
 use super::bytes::from_argument;
+use crate::auth::{Credentials, CredentialsError};
 use crate::client::{Client, ClientBuilder, DEFAULT_ENDPOINT};
 use crate::types::{KeyRange, SortOrder, SortTarget};
 
@@ -24,6 +25,9 @@ pub(super) struct Arguments {
     pub(super) command: Command,
 }
 
+/// In place of a file of credentials: requests are not signed.
+const NO_CREDENTIALS: &str = "none";
+
 /// What every command takes.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Global {
@@ -37,7 +41,8 @@ pub(super) struct Global {
         default_value = DEFAULT_ENDPOINT
     )]
     pub(super) endpoints: Vec<String>,
-    /// The file with the access key to sign with
+    /// The file with the access key to sign with; 'none' does not sign, for nodes that run
+    /// without authentication
     #[arg(long, global = true, env = "CHAINFIRE_CREDENTIALS", value_name = "FILE")]
     pub(super) credentials: Option<PathBuf>,
     /// How long one request may take, retries included: 500ms, 10s, 2m
@@ -353,17 +358,33 @@ pub(super) enum Order {
 
 impl Global {
     /// A client as the arguments say.
-    pub(super) fn client(&self) -> ClientBuilder {
+    pub(super) fn client(&self) -> Result<ClientBuilder, CredentialsError> {
         let named = self.endpoints.iter().map(|endpoint| endpoint.trim());
-        Client::builder()
+        let builder = Client::builder()
             .endpoints(named.filter(|endpoint| !endpoint.is_empty()))
             .timeout(self.timeout)
-            .connect_timeout(self.timeout.min(Duration::from_secs(2)))
+            .connect_timeout(self.timeout.min(Duration::from_secs(2)));
+        Ok(match self.find_credentials()? {
+            Some(credentials) => builder.credentials(&credentials),
+            None => builder,
+        })
+    }
+
+    /// What to sign with; none when there is nothing, or nothing is wanted: then only a node that
+    /// runs without authentication lets us in, and every other says what it wants.
+    fn find_credentials(&self) -> Result<Option<Credentials>, CredentialsError> {
+        if self.credentials.as_deref() == Some(Path::new(NO_CREDENTIALS)) {
+            return Ok(None);
+        }
+        match Credentials::find(self.credentials.as_deref(), |name| std::env::var_os(name)) {
+            Err(CredentialsError::NotFound) => Ok(None),
+            found => found.map(Some),
+        }
     }
 
     /// A client for one request: whoever answers first will do.
-    pub(super) fn client_for_one(&self) -> ClientBuilder {
-        self.client().follow_leader(false)
+    pub(super) fn client_for_one(&self) -> Result<ClientBuilder, CredentialsError> {
+        Ok(self.client()?.follow_leader(false))
     }
 
     /// Whether to answer in JSON.

@@ -10,7 +10,7 @@ use crate::types::NodeStatus;
 
 /// Asks every endpoint. All that answer are shown; one that does not is a failure.
 pub(super) async fn status(global: &Global, terminal: &mut Terminal) -> Result<(), CommandError> {
-    let each = global.client_for_one().build()?.status_of_each().await;
+    let each = global.client_for_one()?.build()?.status_of_each().await;
     let answered = each.iter().map(|(endpoint, status)| (endpoint.as_str(), status.as_ref().ok()));
     if global.json() {
         let rows: Vec<_> =
@@ -45,7 +45,7 @@ pub(super) async fn compact(
     arguments: CompactArguments,
     terminal: &mut Terminal,
 ) -> Result<(), CommandError> {
-    let client = global.client_for_one().connect().await?;
+    let client = global.client_for_one()?.connect().await?;
     let answer = client.compact(arguments.revision).await?;
     if global.json() {
         terminal.json(&CompactJson::from(&answer))?;

@@ -10,7 +10,7 @@ pub(super) async fn run(
     arguments: DeleteArguments,
     terminal: &mut Terminal,
 ) -> Result<(), CommandError> {
-    let client = global.client_for_one().connect().await?;
+    let client = global.client_for_one()?.connect().await?;
     let mut delete = client.delete_range(arguments.keys.range());
     if arguments.prev_kv {
         delete = delete.prev_kv();

@@ -15,7 +15,7 @@ pub(super) async fn run(
     arguments: GetArguments,
     terminal: &mut Terminal,
 ) -> Result<(), CommandError> {
-    let client = global.client_for_one().connect().await?;
+    let client = global.client_for_one()?.connect().await?;
     let sort = arguments.sort();
     let style = Style::of(&arguments);
     let limit = arguments.limit;

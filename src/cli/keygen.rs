@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::failure::CommandError;
 use super::terminal::Terminal;
+use crate::auth::ClusterKey;
 use crate::auth::cluster_key::{CLUSTER_KEY_FILE, is_cluster_name};
 use crate::auth::credentials::{DEFAULT_CLUSTER_NAME, ROOT_CREDENTIALS_FILE};
-use crate::auth::{ClusterKey, Credentials};
 
 /// `keygen`.
 #[derive(Clone, Debug, Args)]
@@ -33,12 +33,12 @@ pub(super) fn run(
     }
     let file = |source| CommandError::File { path: arguments.out.clone(), source };
     std::fs::create_dir_all(&arguments.out).map_err(file)?;
-    let rng = &mut rand::rng();
+    let key = ClusterKey::generate(&arguments.cluster_name, &mut rand::rng());
     let (cluster, root) =
         (arguments.out.join(CLUSTER_KEY_FILE), arguments.out.join(ROOT_CREDENTIALS_FILE));
     // The credentials first: a cluster key without them would be a cluster nobody can enter.
-    Credentials::generate(&arguments.cluster_name, rng).create(&root)?;
-    ClusterKey::generate(&arguments.cluster_name, rng).create(&cluster)?;
+    key.root_credentials().create(&root)?;
+    key.create(&cluster)?;
     for (path, whose) in [(&cluster, "every node"), (&root, "clients")] {
         terminal.line(format!("{}: for {whose}", path.display()))?;
     }

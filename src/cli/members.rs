@@ -58,7 +58,7 @@ async fn change(
     done: &str,
     terminal: &mut Terminal,
 ) -> Result<(), CommandError> {
-    let client = global.client_for_one().connect().await?;
+    let client = global.client_for_one()?.connect().await?;
     let node_id = client.change_members(request).await?;
     if global.json() {
         terminal.json(&DoneJson { node_id })?;
@@ -70,7 +70,7 @@ async fn change(
 
 /// Lists the members as one node knows them.
 async fn member_list(global: &Global, terminal: &mut Terminal) -> Result<(), CommandError> {
-    let members = global.client_for_one().connect().await?.members().await?;
+    let members = global.client_for_one()?.connect().await?.members().await?;
     if global.json() {
         terminal.json(&members.iter().map(MemberJson::from).collect::<Vec<_>>())?;
     } else {
@@ -88,7 +88,7 @@ pub(super) async fn join_status(
     global: &Global,
     terminal: &mut Terminal,
 ) -> Result<(), CommandError> {
-    let joins = global.client_for_one().connect().await?.joins().await?;
+    let joins = global.client_for_one()?.connect().await?.joins().await?;
     if global.json() {
         terminal.json(&joins.iter().map(JoinJson::from).collect::<Vec<_>>())?;
     } else {

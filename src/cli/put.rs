@@ -23,7 +23,7 @@ pub(super) async fn run(
         None if arguments.ignore_value => Bytes::new(),
         None => value_from(stdin().lock())?,
     };
-    let client = global.client_for_one().connect().await?;
+    let client = global.client_for_one()?.connect().await?;
     let mut put = client.put(key, value);
     if arguments.prev_kv {
         put = put.prev_kv();

@@ -58,6 +58,13 @@ pub(super) struct ServeArguments {
     /// Join as a learner, which receives the log and does not vote
     #[arg(long)]
     learner: bool,
+    /// The file with the cluster's keys, the same on every node: see 'chainfire keygen'
+    /// [default: cluster-key.toml in the data directory; a single node makes it]
+    #[arg(long, value_name = "FILE")]
+    cluster_key: Option<PathBuf>,
+    /// Serve whoever connects, without authentication; only on loopback addresses
+    #[arg(long, conflicts_with = "cluster_key")]
+    insecure_no_auth: bool,
     /// How to write log lines to standard error
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     log_format: LogFormat,
@@ -81,6 +88,8 @@ pub(super) fn run(arguments: ServeArguments) -> ExitCode {
         join: arguments.join,
         bootstrap_from: arguments.bootstrap_from,
         learner: arguments.learner.then_some(true),
+        cluster_key: arguments.cluster_key,
+        insecure_no_auth: arguments.insecure_no_auth.then_some(true),
     };
     match NodeConfig::load(arguments.config.as_deref(), overrides) {
         Ok(config) => node::run(config),

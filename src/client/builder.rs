@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::{Error, Failure};
 use super::{Client, DEFAULT_ENDPOINT};
-use crate::auth::Signer;
+use crate::auth::{CLIENT_SERVICE, Credentials, Signer};
 use crate::types::limits::{ADDRESS_BYTES_MAX, RETRY_WINDOW_MS};
 
 /// How long a request may take in all, unless told.
@@ -58,6 +58,13 @@ impl ClientBuilder {
                 self.endpoints.push(endpoint);
             }
         }
+        self
+    }
+
+    /// What requests are signed with. Without credentials only nodes that run without
+    /// authentication take them.
+    pub fn credentials(mut self, credentials: &Credentials) -> Self {
+        self.credentials = Some(Arc::new(credentials.signer(CLIENT_SERVICE)));
         self
     }
 

@@ -34,8 +34,8 @@ pub enum ConfigError {
     },
     /// A listener that strangers can reach while everybody is allowed everything.
     #[error(
-        "{field} is {address}, which other machines can reach, and requests are not authenticated \
-         (auth.mode = \"allow-all\"); listen on a loopback address such as 127.0.0.1:{}",
+        "{field} is {address}, which other machines can reach, and requests would not be \
+         authenticated; leave --insecure-no-auth out, or listen on 127.0.0.1:{}",
         address.port()
     )]
     OpenToTheNetwork {
@@ -44,6 +44,15 @@ pub enum ConfigError {
         /// Its value.
         address: SocketAddr,
     },
+    /// A cluster of several nodes without keys.
+    #[error(
+        "a node of a cluster needs the cluster's keys: make them once with 'chainfire keygen --out \
+         DIR' and give every node --cluster-key DIR/cluster-key.toml"
+    )]
+    NoClusterKey,
+    /// Keys that would not be used.
+    #[error("--insecure-no-auth and --cluster-key exclude each other; give one of them")]
+    KeyWithoutUse,
     /// Two listeners on one address.
     #[error("{first} and {second} are both {address}; give each listener its own port")]
     ListenersCollide {

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use error::ConfigError;
 pub use initial_cluster::{InitialCluster, InitialClusterError};
 pub use sections::{
-    AuthConfig, AuthMode, HttpConfig, LimitsConfig, RaftConfig, SnapshotConfig, StorageConfig,
+    AuthConfig, HttpConfig, LimitsConfig, RaftConfig, SnapshotConfig, StorageConfig,
 };
 
 /// The port of the client listener, unless told.
@@ -138,6 +138,10 @@ pub struct ConfigOverrides {
     pub bootstrap_from: Option<Vec<String>>,
     /// Over [`NodeConfig::learner`].
     pub learner: Option<bool>,
+    /// Over [`AuthConfig::cluster_key`].
+    pub cluster_key: Option<PathBuf>,
+    /// Over [`AuthConfig::insecure_no_auth`].
+    pub insecure_no_auth: Option<bool>,
 }
 
 impl NodeConfig {
@@ -198,6 +202,8 @@ impl NodeConfig {
         set(&mut self.join, overrides.join);
         set(&mut self.bootstrap_from, overrides.bootstrap_from);
         set(&mut self.learner, overrides.learner);
+        set(&mut self.auth.cluster_key, overrides.cluster_key.map(Some));
+        set(&mut self.auth.insecure_no_auth, overrides.insecure_no_auth);
     }
 
     /// What clients are told to connect to. `bound` is the client listener's address once it is
@@ -210,6 +216,11 @@ impl NodeConfig {
     /// [`advertised_client`](Self::advertised_client).
     pub fn advertised_peer(&self, bound: SocketAddr) -> String {
         self.advertise_peer.clone().unwrap_or_else(|| bound.to_string())
+    }
+
+    /// Whether the node founds its cluster without others, or goes on with what it has.
+    pub fn is_alone(&self) -> bool {
+        self.initial_cluster.is_none() && self.contacts().is_empty()
     }
 
     /// The members that a node which joins asks.

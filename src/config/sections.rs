@@ -4,6 +4,7 @@
 //! is here; what must be the same on every member is in
 //! [`types::limits`](crate::types::limits) instead.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,21 +13,15 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
-/// Who may do what.
+/// Who may ask.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthConfig {
-    /// How requests are authenticated.
-    pub mode: AuthMode,
-}
-
-/// How requests are authenticated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AuthMode {
-    /// Not at all: whoever can connect may do everything. Only on loopback listeners.
-    #[default]
-    AllowAll,
+    /// The file with the cluster's keys, the same on every node (`chainfire keygen`); none = the
+    /// one in the data directory, which a node that founds its cluster alone makes itself.
+    pub cluster_key: Option<PathBuf>,
+    /// Serve whoever connects, without authentication. Only on loopback listeners.
+    pub insecure_no_auth: bool,
 }
 
 /// Timings and batch sizes of consensus.

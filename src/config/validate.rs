@@ -2,8 +2,7 @@
 
 use super::initial_cluster::{check_name, is_host_and_port};
 use super::{
-    AuthMode, ConfigError, HttpConfig, LimitsConfig, NodeConfig, RaftConfig, SnapshotConfig,
-    StorageConfig,
+    ConfigError, HttpConfig, LimitsConfig, NodeConfig, RaftConfig, SnapshotConfig, StorageConfig,
 };
 use crate::types::limits::{ANSWER_BYTES_MAX, REQUEST_BYTES_MAX};
 
@@ -18,6 +17,7 @@ impl NodeConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         check_name(&self.name)
             .map_err(|reason| ConfigError::InvalidName { name: self.name.clone(), reason })?;
+        self.validate_auth()?;
         self.validate_listeners()?;
         self.validate_advertised()?;
         self.validate_founders()?;
@@ -29,6 +29,14 @@ impl NodeConfig {
         self.http.validate()
     }
 
+    fn validate_auth(&self) -> Result<(), ConfigError> {
+        match (&self.auth.cluster_key, self.auth.insecure_no_auth) {
+            (Some(_), true) => Err(ConfigError::KeyWithoutUse),
+            (None, false) if !self.is_alone() => Err(ConfigError::NoClusterKey),
+            _ => Ok(()),
+        }
+    }
+
     fn validate_listeners(&self) -> Result<(), ConfigError> {
         let listeners = [
             ("listen_client", self.listen_client),
@@ -36,8 +44,7 @@ impl NodeConfig {
             ("listen_http", self.listen_http),
         ];
         for (place, (first, address)) in listeners.into_iter().enumerate() {
-            let AuthMode::AllowAll = self.auth.mode;
-            if !address.ip().is_loopback() {
+            if self.auth.insecure_no_auth && !address.ip().is_loopback() {
                 return Err(ConfigError::OpenToTheNetwork { field: first, address });
             }
             for (second, other) in listeners.into_iter().skip(place + 1) {
@@ -235,6 +242,7 @@ fn check(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::AuthConfig;
 
     type Edit = fn(&mut NodeConfig);
 
@@ -255,12 +263,38 @@ mod tests {
             |config, address| config.listen_peer = address,
             |config, address| config.listen_http = address,
         ] {
-            let error = error_after(|config| edit(config, open));
+            let error = error_after(|config| {
+                config.auth.insecure_no_auth = true;
+                edit(config, open);
+            });
             assert!(matches!(error, ConfigError::OpenToTheNetwork { .. }), "{error}");
             assert!(error.to_string().contains("loopback"), "{error}");
         }
-        let error = error_after(|c| c.listen_peer = "[::]:1".parse().expect("an address"));
-        assert!(matches!(error, ConfigError::OpenToTheNetwork { field: "listen_peer", .. }));
+        let mut config = NodeConfig { listen_client: open, ..NodeConfig::default() };
+        config.validate().expect("signed requests may come from anywhere");
+        config.auth.insecure_no_auth = true;
+        config.auth.cluster_key = Some("key.toml".into());
+        assert!(matches!(config.validate(), Err(ConfigError::KeyWithoutUse)));
+    }
+
+    #[test]
+    fn several_nodes_need_the_cluster_s_keys() {
+        let edits: [Edit; 3] = [
+            |c| c.join = vec!["h:1".into()],
+            |c| c.bootstrap_from = vec!["h:1".into()],
+            |c| c.initial_cluster = Some("default=127.0.0.1:4602".parse().expect("valid")),
+        ];
+        for edit in edits {
+            assert!(matches!(error_after(edit), ConfigError::NoClusterKey));
+            for auth in [
+                AuthConfig { cluster_key: Some("key.toml".into()), ..AuthConfig::default() },
+                AuthConfig { insecure_no_auth: true, ..AuthConfig::default() },
+            ] {
+                let mut config = NodeConfig { auth, ..NodeConfig::default() };
+                edit(&mut config);
+                config.validate().expect("valid");
+            }
+        }
     }
 
     #[test]
@@ -275,15 +309,18 @@ mod tests {
     #[test]
     fn a_founder_is_where_the_others_look_for_it() {
         let error = error_after(|config| {
+            config.auth.insecure_no_auth = true;
             config.initial_cluster = Some("other=127.0.0.1:4602".parse().expect("valid"));
         });
         assert!(matches!(error, ConfigError::NotAFounder { .. }), "{error}");
         let error = error_after(|config| {
+            config.auth.insecure_no_auth = true;
             config.initial_cluster = Some("default=127.0.0.1:9".parse().expect("valid"));
         });
         assert!(matches!(error, ConfigError::FounderElsewhere { .. }), "{error}");
         let mut config = NodeConfig {
             initial_cluster: Some("default=node1:9".parse().expect("valid")),
+            auth: AuthConfig { cluster_key: Some("key.toml".into()), ..AuthConfig::default() },
             ..NodeConfig::default()
         };
         config.advertise_peer = Some("node1:9".into());
@@ -299,6 +336,7 @@ mod tests {
         ];
         for edit in edits {
             error_after(|config| {
+                config.auth.insecure_no_auth = true;
                 config.join = vec!["h:1".into()];
                 edit(config);
             });

@@ -11,12 +11,14 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
 use super::StartError;
 use crate::actors::{RaftHandle, SupervisorMessage};
+use crate::auth::{CLIENT_SERVICE, ClusterKey, Signer};
 use crate::config::NodeConfig;
 use crate::rpc::transport::{ConnectOptions, call_context, connect_store};
 use crate::storage::{Identity, Joining, StorageError};
@@ -52,6 +54,7 @@ pub enum JoinError {
 /// The identity of a node that joins, or is still joining; none for every other.
 pub(super) async fn identity(
     config: &NodeConfig,
+    cluster_key: Option<&ClusterKey>,
     client: SocketAddr,
     peer: SocketAddr,
 ) -> Result<Option<Identity>, StartError> {
@@ -68,7 +71,7 @@ pub(super) async fn identity(
                 target: if config.learner { JoinTarget::Learner } else { JoinTarget::Voter },
                 waits: joining.waits,
             };
-            let given = ask_to_join(&joining.contacts, request).await?;
+            let given = ask_to_join(&joining.contacts, cluster_key.map(signer), request).await?;
             joining.given = Some(given);
             joining.write(&config.data_dir).map_err(JoinError::from)?;
             given
@@ -108,13 +111,15 @@ fn begin(config: &NodeConfig) -> Result<Option<Joining>, StorageError> {
 
 async fn ask_to_join(
     contacts: &[String],
+    signer: Option<Arc<Signer>>,
     request: JoinRequest,
 ) -> Result<(ClusterId, JoinTicket), JoinError> {
     let give_up = Instant::now() + ASK_MAX;
     loop {
         let mut reason = String::new();
         for contact in contacts {
-            match ask(contact, None, ClusterRequest::Join(request.clone())).await {
+            let join = ClusterRequest::Join(request.clone());
+            match ask(contact, None, signer.clone(), join).await {
                 Ok(ClusterReply::Ticket { cluster_id, ticket }) => {
                     return Ok((cluster_id, ticket));
                 }
@@ -131,14 +136,20 @@ async fn ask_to_join(
     }
 }
 
+/// What a machine that holds the cluster's keys signs with before it is a member.
+pub(super) fn signer(cluster_key: &ClusterKey) -> Arc<Signer> {
+    Arc::new(cluster_key.node_credentials().signer(CLIENT_SERVICE))
+}
+
 /// Asks one member.
 async fn ask(
     contact: &str,
     cluster_id: Option<ClusterId>,
+    credentials: Option<Arc<Signer>>,
     request: ClusterRequest,
 ) -> Result<ClusterReply, RequestError> {
     let unavailable = |reason: String| RequestError::Unavailable { reason };
-    let options = ConnectOptions { cluster_id, ..ConnectOptions::default() };
+    let options = ConnectOptions { cluster_id, credentials, ..ConnectOptions::default() };
     let connected = connect_store(contact, &options).await;
     let connection = connected.map_err(|error| unavailable(error.to_string()))?;
     let asked = connection.client.cluster(call_context(CALL_MAX), request);
@@ -152,6 +163,7 @@ async fn ask(
 /// Watches over a node that joins until it is a member, and then forgets the join.
 pub(super) async fn watch(
     data_dir: PathBuf,
+    signer: Option<Arc<Signer>>,
     raft: RaftHandle,
     supervisor: ractor::ActorRef<SupervisorMessage>,
 ) {
@@ -164,7 +176,7 @@ pub(super) async fn watch(
             }
             return;
         }
-        match standing(&joining.contacts, node.cluster_id, node.node_id).await {
+        match standing(&joining.contacts, &signer, node.cluster_id, node.node_id).await {
             Some(Standing::JoinFailed { reason }) => {
                 // The supervisor is only gone when the node stops anyway.
                 let _ = supervisor.send_message(SupervisorMessage::JoinFailed(reason));
@@ -180,9 +192,15 @@ pub(super) async fn watch(
     }
 }
 
-async fn standing(contacts: &[String], cluster: ClusterId, node_id: NodeId) -> Option<Standing> {
+async fn standing(
+    contacts: &[String],
+    signer: &Option<Arc<Signer>>,
+    cluster: ClusterId,
+    node_id: NodeId,
+) -> Option<Standing> {
     for contact in contacts {
-        let asked = ask(contact, Some(cluster), ClusterRequest::Standing { node_id }).await;
+        let request = ClusterRequest::Standing { node_id };
+        let asked = ask(contact, Some(cluster), signer.clone(), request).await;
         if let Ok(ClusterReply::Standing(standing)) = asked {
             return Some(standing);
         }

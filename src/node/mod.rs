@@ -25,6 +25,7 @@
 mod figures;
 mod founding;
 mod joining;
+mod keys;
 mod observer;
 #[cfg(test)]
 mod preseed_tests;
@@ -119,10 +120,14 @@ impl Node {
             };
             match read {
                 // One that joins serves when it is what it was to become.
-                Ok(()) if self.handles().raft.has_joined() => return Ok(()),
+                Ok(()) if self.handles().raft.has_joined() => break,
                 Ok(()) => sleep(JOIN_PAUSE).await,
                 Err(error) => tracing::debug!(%error, "not ready yet"),
             }
+        }
+        tokio::select! {
+            () = self.handles().auth.founded() => Ok(()),
+            failed = exit.wait_for(Option::is_some) => Err(reason(failed.ok().as_deref())),
         }
     }
 

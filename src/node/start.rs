@@ -1,6 +1,7 @@
 //! The way up, step by step.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,20 +10,23 @@ use tokio::sync::watch;
 
 use super::joining::JoinError;
 use super::observer::Observer;
-use super::{Node, OpenStorage, figures, founding, joining, registry};
+use super::{Node, OpenStorage, figures, founding, joining, keys, registry};
 use crate::actors::raft::{self, ConsensusError, ConsensusParts, NodeDescription};
 use crate::actors::{
-    NodeSupervisor, Pace, RaftHandle, RunningActors, SupervisorArgs, SupervisorMessage,
+    ClientKeys, Keyring, NodeSupervisor, Pace, PeerKeys, RaftHandle, SupervisorArgs,
+    SupervisorMessage,
 };
+use crate::auth::{CLIENT_SERVICE, ClusterKey, KeyFileError, PEER_SERVICE};
 use crate::config::{ConfigError, InitialCluster, LimitsConfig, NodeConfig};
 use crate::http::{HttpServer, Readiness};
-use crate::rpc::peer::{Incarnations, Lane, PeerConnections, PeerDialer};
+use crate::rpc::api::StoreRequest;
+use crate::rpc::peer::{Incarnations, Lane, PeerConnections, PeerDialer, PeerRequest};
 use crate::rpc::server::limits::{PEER_BYTES_MAX, PEER_REQUESTS_MAX};
 use crate::rpc::server::{
     Admission, ListenError, Listener, ListenerLimits, PeerDoor, PeerService, StoreBackend,
     StoreDoor,
 };
-use crate::rpc::transport;
+use crate::rpc::transport::{self, Guard, ServiceRequest as _};
 use crate::storage::detached::NO_NODE;
 use crate::storage::log::{LogOptions, LogStore};
 use crate::storage::state::{StateOptions, StateStore};
@@ -101,6 +105,20 @@ pub enum StartError {
         /// The directory.
         path: String,
     },
+    /// A key file cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The data directory is there, and the keys of its cluster are not.
+    #[error(
+        "{} is missing, and {} holds data; give the --cluster-key file of its cluster, or make one \
+         with 'chainfire keygen' if it was never authenticated", key.display(), data_dir.display()
+    )]
+    NoClusterKey {
+        /// Where the keys would be.
+        key: PathBuf,
+        /// The directory.
+        data_dir: PathBuf,
+    },
     /// No member let the node join.
     #[error(transparent)]
     Join(#[from] JoinError),
@@ -168,13 +186,16 @@ impl Node {
 
     async fn start_from(config: NodeConfig, origin: Origin) -> Result<Self, StartError> {
         config.validate()?;
+        let cluster_key = keys::load(&config)?;
         let sockets = bind(&config).await?;
         let (client, peer) = (sockets.client.local_addr(), sockets.peer.local_addr());
         let origin = match origin {
-            Origin::Founder => match joining::identity(&config, client, peer).await? {
-                Some(identity) => Origin::Given(identity),
-                None => Origin::Founder,
-            },
+            Origin::Founder => {
+                match joining::identity(&config, cluster_key.as_ref(), client, peer).await? {
+                    Some(identity) => Origin::Given(identity),
+                    None => Origin::Founder,
+                }
+            }
             given @ Origin::Given(_) => given,
         };
         let founders = config.founders(sockets.peer.local_addr());
@@ -195,6 +216,7 @@ impl Node {
             incarnations: incarnations.clone(),
             observer: observer.clone(),
             not_recognised: not_recognised.clone(),
+            credentials: cluster_key.as_ref().map(|key| Arc::new(key.peer_signer())),
             ..PeerDialer::new(ours)
         });
         registry::follow(&storage.state, peers.clone(), incarnations.clone());
@@ -212,8 +234,12 @@ impl Node {
             pace: Pace::new(config.snapshot.transfer_bytes_per_second),
         })
         .await?;
-        let actors =
-            start_actors(&config, &sockets, &identity, &storage, raft.clone(), &metrics).await?;
+        let args = SupervisorArgs {
+            cluster_key: cluster_key.clone(),
+            ..actor_args(&config, &sockets, &identity, &storage, raft.clone(), &metrics)
+        };
+        let actors = NodeSupervisor::start(args).await;
+        let actors = actors.map_err(|error| StartError::Actor(error.to_string()))?;
         tokio::spawn(report_storage_failure(failure, actors.supervisor.clone()));
         tokio::spawn(report_not_recognised(not_recognised, actors.supervisor.clone()));
         figures::register(
@@ -226,7 +252,7 @@ impl Node {
         let limits = &config.limits;
         let peer_door = PeerDoor {
             identity: ours,
-            guard: None,
+            guard: cluster_key.as_ref().map(peer_guard),
             incarnations,
             service: PeerService::new(
                 raft.clone(),
@@ -240,11 +266,13 @@ impl Node {
             found(&raft, &config, &founders, &identity).await?;
         } else {
             let supervisor = actors.supervisor.clone();
-            tokio::spawn(joining::watch(config.data_dir.clone(), raft.clone(), supervisor));
+            let signer = cluster_key.as_ref().map(joining::signer);
+            let watch = joining::watch(config.data_dir.clone(), signer, raft.clone(), supervisor);
+            tokio::spawn(watch);
         }
         let store_door = StoreDoor {
             identity: ours,
-            guard: None,
+            guard: actors.handles.auth.keyring().map(client_guard),
             backend: StoreBackend::new(
                 raft.clone(),
                 actors.handles.snapshot.clone(),
@@ -275,6 +303,26 @@ async fn bind(config: &NodeConfig) -> Result<Sockets, StartError> {
     let http = TcpListener::bind(config.listen_http).await;
     let http = http.map_err(|source| StartError::Bind { addr: config.listen_http, source })?;
     Ok(Sockets { client, peer, http })
+}
+
+/// What clients' signatures are checked with.
+fn client_guard(keyring: &Arc<Keyring>) -> Guard {
+    Guard {
+        cluster_name: keyring.cluster_name().to_owned(),
+        service: CLIENT_SERVICE,
+        paths: StoreRequest::PATHS,
+        keys: Arc::new(ClientKeys(Arc::clone(keyring))),
+    }
+}
+
+/// What peers' signatures are checked with.
+fn peer_guard(cluster_key: &ClusterKey) -> Guard {
+    Guard {
+        cluster_name: cluster_key.cluster_name.clone(),
+        service: PEER_SERVICE,
+        paths: PeerRequest::PATHS,
+        keys: Arc::new(PeerKeys::new(cluster_key, &mut rand::rng())),
+    }
 }
 
 fn client_limits(limits: &LimitsConfig) -> ListenerLimits {
@@ -372,15 +420,15 @@ fn open_blocking(
     Ok((OpenStorage { directory, log, state }, identity))
 }
 
-async fn start_actors(
+fn actor_args(
     config: &NodeConfig,
     sockets: &Sockets,
     identity: &Identity,
     storage: &OpenStorage,
     raft: RaftHandle,
     metrics: &NodeMetrics,
-) -> Result<RunningActors, StartError> {
-    let args = SupervisorArgs {
+) -> SupervisorArgs {
+    SupervisorArgs {
         raft,
         raft_config: config.raft.clone(),
         snapshot_config: config.snapshot.clone(),
@@ -393,9 +441,9 @@ async fn start_actors(
         incarnation: identity.incarnation,
         access: storage.state.access(),
         listeners: vec![sockets.client.local_addr(), sockets.peer.local_addr()],
+        cluster_key: None,
         metrics: metrics.clone(),
-    };
-    NodeSupervisor::start(args).await.map_err(|error| StartError::Actor(error.to_string()))
+    }
 }
 
 /// Founds the cluster, if this node's log is empty and its identity allows it.

@@ -21,6 +21,8 @@ use super::detached::{NO_NODE, adopt};
 use super::identity::Identity;
 use super::joining::JOINING;
 use super::{StorageError, durable_file};
+use crate::auth::cluster_key::CLUSTER_KEY_FILE;
+use crate::auth::credentials::ROOT_CREDENTIALS_FILE;
 
 /// The newest layout of a data directory this release reads, and the one it writes.
 pub const DATA_FORMAT_VERSION: u32 = 1;
@@ -34,6 +36,8 @@ const SUBDIRECTORIES: [&str; 4] = ["log", "state", "snapshots", "incoming"];
 /// no data directory.
 pub(super) const CONTENTS: [&str; 7] =
     [FORMAT, IDENTITY, "log", "state", "snapshots", "incoming", LOCK];
+/// Key files of a node that has them in its data directory; they are there before it is one.
+const KEY_FILES: [&str; 2] = [CLUSTER_KEY_FILE, ROOT_CREDENTIALS_FILE];
 /// What a mounted, empty file system may hold.
 const TOLERATED: &str = "lost+found";
 const FORMAT_PREFIX: &str = "chainfire data format ";
@@ -170,7 +174,8 @@ impl DataDir {
     }
 }
 
-pub(super) fn create_directories(path: &Path) -> Result<(), StorageError> {
+/// Makes the directory at `path` and those above it.
+pub fn create_directories(path: &Path) -> Result<(), StorageError> {
     if path.is_dir() {
         return Ok(());
     }
@@ -182,7 +187,7 @@ pub(super) fn create_directories(path: &Path) -> Result<(), StorageError> {
 }
 
 /// Whether `path` is a data directory that was made whole.
-pub(super) fn is_made(path: &Path) -> bool {
+pub fn is_made(path: &Path) -> bool {
     path.join(FORMAT).exists()
 }
 
@@ -197,7 +202,8 @@ fn refuse_what_is_not_ours(path: &Path) -> Result<(), StorageError> {
         let name = entry.map_err(failed)?.file_name();
         let name = name.to_string_lossy();
         let whole = name.strip_suffix(durable_file::UNFINISHED_SUFFIX).unwrap_or(&name);
-        if [LOCK, FORMAT, IDENTITY, JOINING, TOLERATED].contains(&whole) {
+        let expected = [LOCK, FORMAT, IDENTITY, JOINING, TOLERATED];
+        if expected.contains(&whole) || KEY_FILES.contains(&whole) {
             continue;
         }
         if !SUBDIRECTORIES.contains(&whole) {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::auth::NODE_KEY_ID;
 use crate::types::{AccessKey, AccessTables, Principal, Role, User};
 
 /// Users, roles and keys at one revision.
@@ -36,8 +37,12 @@ impl AuthView {
         Some((key, user))
     }
 
-    /// Whether an access key is active and still that user's.
+    /// Whether an access key is active and still that user's. The key of machines that join always
+    /// is.
     pub fn is_active(&self, id: &str, principal: &Principal) -> bool {
+        if id == NODE_KEY_ID {
+            return principal.is_joining_node();
+        }
         self.active_key(id).is_some_and(|(_, user)| user.name == principal.0)
     }
 

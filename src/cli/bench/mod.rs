@@ -29,7 +29,7 @@ pub(super) async fn run(
     terminal: &mut Terminal,
 ) -> Result<(), CommandError> {
     let plan = Plan::from_arguments(arguments).map_err(CommandError::Usage)?;
-    let client = global.client().connections_per_endpoint(plan.connections).connect().await?;
+    let client = global.client()?.connections_per_endpoint(plan.connections).connect().await?;
     run::prepare(&client, &plan).await?;
     let tally = run::measure(&client, &plan).await?;
     if global.json() {

@@ -27,7 +27,7 @@ pub(super) async fn run(
     path: &Path,
     terminal: &mut Terminal,
 ) -> Result<(), CommandError> {
-    let client = global.client_for_one().connect().await?;
+    let client = global.client_for_one()?.connect().await?;
     let begun = begun(path)?;
     let info = open(&client, begun.as_ref().map(|(digest, _)| *digest)).await?;
     let part = part_of(path, &info.digest);

@@ -17,7 +17,7 @@ pub(in crate::cli) async fn run(
     arguments: ExportArguments,
     _terminal: &mut Terminal,
 ) -> Result<(), CommandError> {
-    let client = global.client().connect().await?;
+    let client = global.client()?.connect().await?;
     let mut range = client.prefix(from_argument(arguments.prefix)).revision(arguments.rev);
     if arguments.serializable {
         range = range.serializable();

@@ -33,7 +33,7 @@ pub(in crate::cli) async fn run(
 ) -> Result<(), CommandError> {
     // The input first: a wrong path needs no cluster to be found out.
     let input = Input::open(arguments.file)?;
-    let client = global.client().connect().await?;
+    let client = global.client()?.connect().await?;
     let (sender, mut lines) = mpsc::channel(LINES_AHEAD);
     // A thread of its own, because standard input may stay silent for ever; it ends when nobody
     // takes its lines, or with the process.

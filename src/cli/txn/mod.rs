@@ -31,7 +31,7 @@ pub(super) async fn run(
         failure: lines.list(FAILURE, syntax::request)?,
     };
     drop(lines);
-    let client = global.client_for_one().connect().await?;
+    let client = global.client_for_one()?.connect().await?;
     let answer = client.txn(request.into()).await?;
     if global.json() {
         terminal.json(&TxnJson::from(&answer))?;

@@ -119,6 +119,8 @@ pub struct AccessKey {
 const CLUSTER: &str = "@cluster";
 /// Whoever asks a node that runs without authentication. No user can have this name.
 const ANYONE: &str = "@anyone";
+/// A machine that holds the cluster's key file and is no member yet. No user can have this name.
+const JOINING_NODE: &str = "@node";
 
 impl Principal {
     /// The cluster itself: what its nodes write on their own behalf.
@@ -131,7 +133,18 @@ impl Principal {
         Self(ANYONE.to_owned())
     }
 
-    /// Whether this is no user but one of the two principals above, to whom nothing is denied.
+    /// A machine that holds the cluster's key file and is no member yet: it may ask to join, and
+    /// nothing else.
+    pub fn joining_node() -> Self {
+        Self(JOINING_NODE.to_owned())
+    }
+
+    /// Whether this is a machine that joins.
+    pub fn is_joining_node(&self) -> bool {
+        self.0 == JOINING_NODE
+    }
+
+    /// Whether this is the cluster or anyone, to whom nothing is denied.
     pub fn is_builtin(&self) -> bool {
         self.0 == CLUSTER || self.0 == ANYONE
     }
@@ -160,6 +173,8 @@ mod tests {
         for principal in [Principal::cluster(), Principal::anyone()] {
             assert!(principal.is_builtin() && !is_name(&principal.0));
         }
+        let joining = Principal::joining_node();
+        assert!(!joining.is_builtin() && !is_name(&joining.0));
         assert!(!Principal(ROOT.to_owned()).is_builtin() && is_name(ROOT));
     }
 
