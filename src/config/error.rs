@@ -35,7 +35,8 @@ pub enum ConfigError {
     /// A listener that strangers can reach while everybody is allowed everything.
     #[error(
         "{field} is {address}, which other machines can reach, and requests would not be \
-         authenticated; leave --insecure-no-auth out, or listen on 127.0.0.1:{}",
+         authenticated; leave --insecure-no-auth out, or listen on a loopback address such as \
+         127.0.0.1:{}",
         address.port()
     )]
     OpenToTheNetwork {

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod command;
+mod keys;
 mod load;
 mod node;
 mod ports;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 pub use cluster::{Cluster, dump};
 pub use command::{chainfire, chainfire_with_input};
+pub use keys::root_credentials;
 pub use load::Load;
 pub use node::Node;
 

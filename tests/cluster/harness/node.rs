@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 
 use super::PATIENCE;
+use super::keys::cluster_key_file;
 use super::ports::free_address;
 
 /// How many lines of a node's log a failing test shows.
@@ -126,6 +127,8 @@ impl Node {
         command
             .arg("serve")
             .args(["--name", &self.name])
+            .arg("--cluster-key")
+            .arg(cluster_key_file())
             .arg("--data-dir")
             .arg(&self.data_dir)
             .args(["--listen-client", &self.client.to_string()])
