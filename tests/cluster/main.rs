@@ -17,3 +17,4 @@ mod pause;
 mod restart;
 mod retry;
 mod shutdown;
+mod signing;

@@ -30,6 +30,7 @@ pub use view::AuthView;
 
 use super::mailbox::Mailbox;
 use super::raft::RaftHandle;
+use super::supervisor::SupervisorMessage;
 use crate::auth::ClusterKey;
 use crate::types::{AccessTables, ClusterRequest, KeyRange, Operation, Principal, RequestError};
 
@@ -57,6 +58,8 @@ pub struct AuthArgs {
     pub access: AccessWatch,
     /// Where the first user is proposed.
     pub raft: RaftHandle,
+    /// Is told when the node has another cluster's key.
+    pub supervisor: ActorRef<SupervisorMessage>,
     /// What requests are verified with; none = nothing is.
     keyring: Option<Arc<Keyring>>,
     /// Where the view is published.
@@ -92,7 +95,6 @@ impl Actor for AuthActor {
         let mut tasks = vec![tokio::spawn(follow(args.access.clone(), myself))];
         match &args.keyring {
             Some(keyring) => {
-                refuse_other_cluster_key(keyring, &args.access.borrow())?;
                 let (keyring, raft) = (Arc::clone(keyring), args.raft.clone());
                 tasks.push(tokio::spawn(bootstrap::run(keyring, raft, args.access.clone())));
             }
@@ -123,6 +125,10 @@ fn on_changed(args: &AuthArgs) {
     args.publish.send_replace(Arc::new(AuthView::new(tables)));
     if let Some(keyring) = &args.keyring {
         keyring.cache().forget(&keyring.in_force());
+        if is_of_another_cluster(keyring, &args.access.borrow()) {
+            // The supervisor is only gone when the node stops anyway.
+            let _ = args.supervisor.send_message(SupervisorMessage::OtherClusterKey);
+        }
     }
 }
 
@@ -136,15 +142,10 @@ fn refuse_open_listeners(listeners: &[SocketAddr]) -> Result<(), String> {
     }
 }
 
-/// A node whose cluster key opens none of the secrets in its state could verify nobody.
-fn refuse_other_cluster_key(keyring: &Keyring, tables: &AccessTables) -> Result<(), String> {
+/// Whether the cluster key opens none of the secrets in the state: the node could verify nobody.
+fn is_of_another_cluster(keyring: &Keyring, tables: &AccessTables) -> bool {
     let mut keys = tables.keys.values().peekable();
-    if keys.peek().is_none() || keys.any(|key| keyring.open(key).is_ok()) {
-        return Ok(());
-    }
-    Err("the secrets in the state were sealed under another cluster key; give the --cluster-key \
-         file of the cluster that the data is of"
-        .to_owned())
+    keys.peek().is_some() && keys.all(|key| keyring.open(key).is_err())
 }
 
 /// Tells the actor of changes. Of several that come together it is told once.
@@ -181,9 +182,10 @@ impl AuthHandle {
         listeners: Vec<SocketAddr>,
         access: AccessWatch,
         raft: RaftHandle,
+        supervisor: ActorRef<SupervisorMessage>,
     ) -> AuthArgs {
         let (publish, keyring) = (self.publish.clone(), self.keyring.clone());
-        AuthArgs { listeners, access, raft, keyring, publish }
+        AuthArgs { listeners, access, raft, supervisor, keyring, publish }
     }
 
     /// What requests are verified with; none = the node runs without authentication.

@@ -27,6 +27,8 @@ pub struct Node {
     pub data_dir: PathBuf,
     log: PathBuf,
     initial_cluster: Option<String>,
+    /// None = it runs without authentication.
+    cluster_key: Option<PathBuf>,
     join: Option<(&'static str, String)>,
     environment: Vec<(String, String)>,
     config: Option<PathBuf>,
@@ -63,6 +65,7 @@ impl Node {
             data_dir: directory.join(name),
             log: directory.join(format!("{name}.log")),
             initial_cluster: None,
+            cluster_key: Some(cluster_key_file().to_owned()),
             join: None,
             environment: Vec::new(),
             config: None,
@@ -78,6 +81,16 @@ impl Node {
     /// Names no founders: its directory knows its cluster.
     pub fn clear_initial_cluster(&mut self) {
         self.initial_cluster = None;
+    }
+
+    /// Gives it another key file than all other nodes.
+    pub fn set_cluster_key(&mut self, file: &Path) {
+        self.cluster_key = Some(file.to_owned());
+    }
+
+    /// Has it run without authentication.
+    pub fn set_insecure(&mut self) {
+        self.cluster_key = None;
     }
 
     /// Has it listen for peers elsewhere from its next start on.
@@ -127,13 +140,15 @@ impl Node {
         command
             .arg("serve")
             .args(["--name", &self.name])
-            .arg("--cluster-key")
-            .arg(cluster_key_file())
             .arg("--data-dir")
             .arg(&self.data_dir)
             .args(["--listen-client", &self.client.to_string()])
             .args(["--listen-peer", &self.peer.to_string()])
             .args(["--listen-http", &self.http.to_string()]);
+        match &self.cluster_key {
+            Some(file) => command.arg("--cluster-key").arg(file),
+            None => command.arg("--insecure-no-auth"),
+        };
         if let Some(founders) = &self.initial_cluster {
             command.args(["--initial-cluster", founders]);
         }
