@@ -100,12 +100,15 @@ impl RaftHandle {
 
     /// Returns when everything committed is applied.
     async fn drained(&self) {
-        let mut metrics = self.shared.raft.metrics();
+        let raft = &self.shared.raft;
+        // What is committed comes from the core itself: an append is answered before the metrics
+        // show what it committed, and those entries may just be being applied.
+        let Ok(committed) = raft.with_raft_state(|state| state.local_committed().cloned()).await else {
+            return;
+        };
+        let mut metrics = raft.metrics();
         loop {
-            let is_drained = {
-                let metrics = metrics.borrow_and_update();
-                metrics.last_applied >= metrics.local_committed
-            };
+            let is_drained = metrics.borrow_and_update().last_applied >= committed;
             if is_drained || metrics.changed().await.is_err() {
                 return;
             }
