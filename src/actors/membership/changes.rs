@@ -228,18 +228,26 @@ async fn replace(
     hand_over_if_leader(context, old, deadline).await?;
     let _changing = context.changing.lock().await;
     let view = settled(context)?;
-    refuse_lagging(&view, new)?;
     let mut voters = view.voters();
-    if !voters.remove(&old) {
-        return Err(refused(format!(
-            "member {old} does not vote; promote {new} and remove {old} instead"
-        )));
+    match (voters.remove(&old), voters.insert(new)) {
+        (true, true) => {
+            refuse_lagging(&view, new)?;
+            set_voters(context, &view, voters, force, deadline).await?;
+        }
+        // Asked again after a leader that died between the change and the removal.
+        (false, false) => {}
+        (true, false) => {
+            return Err(refused(format!("member {new} votes already; remove {old} instead")));
+        }
+        (false, true) => {
+            return Err(refused(format!(
+                "member {old} does not vote; promote {new} and remove {old} instead"
+            )));
+        }
     }
-    voters.insert(new);
-    check_quorum(context, &voters, force).await?;
+    // Only now: a leader that completed the removal alone would leave one voter less.
     propose(context, ClusterOperation::SetLeaving { node_id: old, leaving: true }, deadline)
         .await?;
-    change(context, &view, MembershipChange::SetVoters(voters), deadline).await?;
     finish_leaving(context, old, deadline).await?;
     Ok(ClusterReply::Done { node_id: new })
 }
@@ -282,7 +290,7 @@ async fn move_leader(context: &StepContext, to: Option<String>, deadline: Instan
         if !view.voters().contains(&to) {
             return Err(refused(format!("member {to} does not vote; promote it first")));
         }
-        if !view.alive.contains(&to) {
+        if !answers(context, to).await {
             return Err(refused(format!("member {to} does not answer; start it first")));
         }
         refuse_lagging(&view, to)?;
@@ -367,21 +375,25 @@ fn settled(context: &StepContext) -> Result<MembershipView, RequestError> {
 
 /// Asks each of the voters-to-be whether it is there: the last heartbeat may be of a node that has
 /// died since, and a change that its voters cannot commit would stop the cluster.
-async fn check_quorum(
+pub(super) async fn check_quorum(
     context: &StepContext,
     voters: &BTreeSet<NodeId>,
     force: bool,
 ) -> Result<(), RequestError> {
-    let me = context.raft.node().node_id;
-    let members = context.raft.members();
-    let asked = members.iter().filter(|it| it.id != me && voters.contains(&it.id));
-    let asked = asked.map(|member| async move {
-        let peer = context.raft.connection(member.id, &member.peer_addr, Lane::Control);
-        peer.status(ALIVE_MAX).await.is_ok().then_some(member.id)
-    });
-    let answered = join_all(asked).await;
-    let alive = answered.into_iter().flatten().chain([me]).collect();
+    let asked = voters.iter().map(|id| async { answers(context, *id).await.then_some(*id) });
+    let alive = join_all(asked).await.into_iter().flatten().collect();
     quorum::check(voters, &alive, force).map_err(|loss| refused(loss.to_string()))
+}
+
+/// Whether a member answers at this moment.
+async fn answers(context: &StepContext, node: NodeId) -> bool {
+    if node == context.raft.node().node_id {
+        return true;
+    }
+    let members = context.raft.members();
+    let Some(member) = members.iter().find(|member| member.id == node) else { return false };
+    let peer = context.raft.connection(member.id, &member.peer_addr, Lane::Control);
+    peer.status(ALIVE_MAX).await.is_ok()
 }
 
 async fn set_voters(
