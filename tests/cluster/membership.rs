@@ -80,6 +80,12 @@ async fn every_member_is_replaced_one_after_the_other() {
     }
     let client = cluster.client();
     assert_eq!(voters(&client).await, [4, 5, 6]);
+    // What is done already is answered the same, however often it is asked for.
+    assert_eq!(client.change_members(remove("1")).await.expect("it has left"), 1);
+    let again = || ClusterRequest::Replace { old: "2".into(), new: "m2".into(), force: false };
+    assert_eq!(client.change_members(again()).await.expect("it was replaced"), 5);
+    let message = refusal(&client, remove("7")).await;
+    assert!(message.contains("there is no member 7"), "{message}");
     assert_eq!(client.get("key").await.expect("answered").expect("there").value, "value");
     client.put("key", "new").await.expect("acknowledged");
 }
