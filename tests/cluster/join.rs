@@ -22,7 +22,7 @@ async fn fill_slowly(client: &Client) {
     put_all(client, 96, 64 * 1_024).await;
 }
 
-async fn put_all(client: &Client, pairs: u64, bytes: usize) {
+pub async fn put_all(client: &Client, pairs: u64, bytes: usize) {
     let mut seed = 7_u64;
     for number in 0..pairs {
         let value: Vec<u8> = (0..bytes)
@@ -46,7 +46,7 @@ async fn slow_cluster(count: usize) -> Cluster {
     cluster
 }
 
-async fn join_of(client: &Client, name: &str) -> Option<JoinStatus> {
+pub async fn join_of(client: &Client, name: &str) -> Option<JoinStatus> {
     let joins = client.joins().await.ok()?;
     joins.into_iter().rfind(|join| join.join.request.name == name)
 }

@@ -11,6 +11,7 @@ mod bad_input;
 mod failover;
 mod http;
 mod join;
+mod join_faults;
 mod membership;
 mod packages;
 mod pause;

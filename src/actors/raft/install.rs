@@ -103,7 +103,8 @@ impl RaftHandle {
         let raft = &self.shared.raft;
         // What is committed comes from the core itself: an append is answered before the metrics
         // show what it committed, and those entries may just be being applied.
-        let Ok(committed) = raft.with_raft_state(|state| state.local_committed().cloned()).await else {
+        let Ok(committed) = raft.with_raft_state(|state| state.local_committed().cloned()).await
+        else {
             return;
         };
         let mut metrics = raft.metrics();
