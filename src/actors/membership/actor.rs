@@ -20,7 +20,8 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::MembershipHandle;
-use super::changes::{finish_leaving, propose};
+use super::changes::propose;
+use super::leaving::finish_leaving;
 use super::plan::{self, Next, Outcome, RETRY_PAUSE};
 use super::publish::{PublishError, publish};
 use super::steps::{CHANGE_MAX, StepContext};

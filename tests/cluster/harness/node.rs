@@ -115,6 +115,21 @@ impl Node {
         self.environment.extend(place);
     }
 
+    /// Sets a variable of its environment, from its next start on.
+    pub fn set_environment(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Has its files end at `bytes` from now on, as a full disk has; none = as long as they like.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        let limit = format!("--fsize={limit}:");
+        let pid = self.pid().to_string();
+        let limited = Command::new("prlimit").args(["--pid", &pid, &limit]).status();
+        assert!(limited.expect("prlimit is there").success(), "{limit} for {}", self.name);
+    }
+
     /// Gives it a configuration file with this text.
     pub fn set_config(&mut self, text: &str) {
         let path = self.log.with_extension("toml");
@@ -136,8 +151,10 @@ impl Node {
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let log = File::options().create(true).append(true).open(&self.log);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_chainfire"));
+        // A file at its limit is a failed write, not a signal that ends the process.
+        let mut command = Command::new("sh");
         command
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_chainfire")])
             .arg("serve")
             .args(["--name", &self.name])
             .arg("--data-dir")
