@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::access::{KeyCommand, RoleCommand, UserCommand};
 use super::bench::BenchArguments;
 use super::bytes::from_argument;
 use crate::auth::{Credentials, CredentialsError};
@@ -97,6 +98,26 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: MemberCommand,
     },
+    /// Look at users, and change who may do what
+    User {
+        /// What to do with users
+        #[command(subcommand)]
+        command: UserCommand,
+    },
+    /// Look at roles, and change what they grant
+    Role {
+        /// What to do with roles
+        #[command(subcommand)]
+        command: RoleCommand,
+    },
+    /// Look at access keys, make and retire them
+    Key {
+        /// What to do with keys
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Say which user signs, with which key and roles
+    Whoami,
     /// Back the whole store up, and make data directories from backups
     #[cfg(feature = "server")]
     Snapshot {

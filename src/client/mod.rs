@@ -45,6 +45,7 @@
 //! - Every request ends within its timeout, also when a node accepts and never answers.
 //! - Dropping a request that was not answered is like [`Error::Unknown`].
 
+mod access;
 mod builder;
 mod call;
 mod cluster;

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use error::ConfigError;
 pub use initial_cluster::{InitialCluster, InitialClusterError};
 pub use sections::{
-    AuthConfig, HttpConfig, LimitsConfig, RaftConfig, SnapshotConfig, StorageConfig,
+    AuditConfig, AuthConfig, HttpConfig, LimitsConfig, RaftConfig, SnapshotConfig, StorageConfig,
 };
 
 /// The port of the client listener, unless told.
@@ -75,6 +75,8 @@ pub struct NodeConfig {
     pub learner: bool,
     /// Who may do what.
     pub auth: AuthConfig,
+    /// Who did what.
+    pub audit: AuditConfig,
     /// Timings and batch sizes of consensus.
     pub raft: RaftConfig,
     /// Sizes of what lies on the disk.
@@ -104,6 +106,7 @@ impl Default for NodeConfig {
             bootstrap_from: Vec::new(),
             learner: false,
             auth: AuthConfig::default(),
+            audit: AuditConfig::default(),
             raft: RaftConfig::default(),
             storage: StorageConfig::default(),
             snapshot: SnapshotConfig::default(),

@@ -24,6 +24,14 @@ pub struct AuthConfig {
     pub insecure_no_auth: bool,
 }
 
+/// Who did what.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditConfig {
+    /// The file that audit lines are appended to; none = the log, under `chainfire::audit`.
+    pub file: Option<PathBuf>,
+}
+
 /// Timings and batch sizes of consensus.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::joining::JoinError;
-use super::observer::Observer;
+use super::observer::{DoorObserver, Observer};
 use super::{Node, OpenStorage, figures, founding, joining, keys, registry};
 use crate::actors::raft::{self, ConsensusError, ConsensusParts, NodeDescription};
 use crate::actors::{
@@ -31,7 +31,7 @@ use crate::storage::detached::NO_NODE;
 use crate::storage::log::{LogOptions, LogStore};
 use crate::storage::state::{StateOptions, StateStore};
 use crate::storage::{DataDir, FatalSink, FatalWatch, Identity, StorageError};
-use crate::telemetry::NodeMetrics;
+use crate::telemetry::{AuditLog, NodeMetrics};
 use crate::types::{ClusterId, NodeId, PeerAddress};
 
 /// How long the original of a copied data directory may take to answer.
@@ -46,6 +46,12 @@ pub enum StartError {
     /// The client or peer listener could not be bound.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The audit log could not be opened.
+    #[error("the audit log cannot be opened: {source}; check audit.file in the configuration")]
+    Audit {
+        /// Why.
+        source: std::io::Error,
+    },
     /// The HTTP listener could not be bound.
     #[error("cannot listen on {addr} for HTTP: {source}; free the port or choose another")]
     Bind {
@@ -200,6 +206,10 @@ impl Node {
         };
         let founders = config.founders(sockets.peer.local_addr());
         let metrics = NodeMetrics::new();
+        let audit = AuditLog::start(config.audit.file.clone(), metrics.clone());
+        let audit = audit.map_err(|source| StartError::Audit { source })?;
+        metrics.insecure_no_auth(cluster_key.is_none());
+        let doors = Arc::new(DoorObserver { metrics: metrics.clone(), audit: audit.clone() });
         let (fatal, failure) = FatalSink::channel();
         let founds = matches!(origin, Origin::Founder);
         let (storage, identity) = open(&config, &founders, origin, &metrics, fatal).await?;
@@ -261,7 +271,7 @@ impl Node {
             ),
         };
         let budget = Arc::new(Admission::new(PEER_REQUESTS_MAX, PEER_BYTES_MAX));
-        let peers = sockets.peer.serve(peer_door, peer_limits(limits), budget, observer.clone());
+        let peers = sockets.peer.serve(peer_door, peer_limits(limits), budget, doors.clone());
         if founds {
             found(&raft, &config, &founders, &identity).await?;
         } else {
@@ -278,13 +288,14 @@ impl Node {
                 actors.handles.snapshot.clone(),
                 actors.handles.auth.clone(),
                 actors.handles.membership.clone(),
+                audit,
             ),
         };
         let budget = Arc::new(Admission::new(
             to_usize(limits.node_requests_max),
             to_usize(limits.node_bytes_max),
         ));
-        let clients = sockets.client.serve(store_door, client_limits(limits), budget, observer);
+        let clients = sockets.client.serve(store_door, client_limits(limits), budget, doors);
         let readiness = Readiness::new(&config.http, move |deadline| {
             let raft = raft.clone();
             async move { raft.read_barrier(deadline).await }

@@ -193,6 +193,23 @@ pub const REFUSED_CONNECTIONS: Metric = counter(
     "Connections that were closed before they could ask anything.",
 );
 
+/// Label: `reason`.
+pub const AUTH_REFUSALS: Metric = counter(
+    "chainfire_auth_refusals_total",
+    "Requests and connections that were refused for who asked, or for what they may not do.",
+);
+/// Lines.
+pub const AUDIT_LOST: Metric = counter(
+    "chainfire_audit_lost_total",
+    "Audit lines that were lost, because too many waited or the disk refused them.",
+);
+/// 0 or 1.
+pub const INSECURE_NO_AUTH: Metric = gauge(
+    "chainfire_insecure_no_auth",
+    Unit::Count,
+    "Whether the node serves whoever connects, without authentication: 1 yes, 0 no.",
+);
+
 /// Label: `environment`, `log` or `state`.
 pub const DATABASE_BYTES: Metric =
     gauge("chainfire_database_bytes", Unit::Bytes, "Size of the database file on the disk.");
@@ -305,6 +322,9 @@ pub const ALL: &[Metric] = &[
     REQUESTS,
     REQUEST_SECONDS,
     REFUSED_CONNECTIONS,
+    AUTH_REFUSALS,
+    AUDIT_LOST,
+    INSECURE_NO_AUTH,
     DATABASE_BYTES,
     DATABASE_USED_BYTES,
     DATABASE_LIMIT_BYTES,

@@ -34,6 +34,7 @@ struct Inner {
     requests: Family<(&'static str, &'static str), Counter>,
     request_seconds: Family<&'static str, Histogram>,
     refused: Family<(&'static str, &'static str), Counter>,
+    auth: AuthMetrics,
 }
 
 /// Sets its figures when it is asked.
@@ -53,6 +54,12 @@ struct RaftMetrics {
     purged_index: Gauge,
     /// The last leader this node knew.
     last_leader: Mutex<Option<NodeId>>,
+}
+
+struct AuthMetrics {
+    refusals: Family<&'static str, Counter>,
+    audit_lost: Counter,
+    insecure_no_auth: Gauge,
 }
 
 struct StorageMetrics {
@@ -149,6 +156,11 @@ impl NodeMetrics {
             requests: Family::new(),
             request_seconds: Family::new(),
             refused: Family::new(),
+            auth: AuthMetrics {
+                refusals: Family::new(),
+                audit_lost: counter(&recorder, &c::AUDIT_LOST, Vec::new()),
+                insecure_no_auth: gauge(&recorder, &c::INSECURE_NO_AUTH, Vec::new()),
+            },
             recorder,
         };
         Self { inner: Arc::new(inner) }
@@ -297,6 +309,24 @@ impl NodeMetrics {
             counter(&self.inner.recorder, &c::REFUSED_CONNECTIONS, labels)
         });
         count.increment(1);
+    }
+
+    /// Something was refused for who asked, or for what they may not do.
+    pub fn auth_refused(&self, reason: &'static str) {
+        let count = self.inner.auth.refusals.get(&reason, || {
+            counter(&self.inner.recorder, &c::AUTH_REFUSALS, static_labels([("reason", reason)]))
+        });
+        count.increment(1);
+    }
+
+    /// Audit lines were lost.
+    pub fn audit_lost(&self, lines: u64) {
+        self.inner.auth.audit_lost.increment(lines);
+    }
+
+    /// Sets whether the node runs without authentication.
+    pub fn insecure_no_auth(&self, insecure: bool) {
+        self.inner.auth.insecure_no_auth.set(f64::from(u8::from(insecure)));
     }
 
     /// Sets the figures of one database: `log` or `state`.

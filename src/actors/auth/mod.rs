@@ -32,7 +32,7 @@ use super::mailbox::Mailbox;
 use super::raft::RaftHandle;
 use super::supervisor::SupervisorMessage;
 use crate::auth::ClusterKey;
-use crate::types::{AccessTables, ClusterRequest, KeyRange, Operation, Principal, RequestError};
+use crate::types::{AccessTables, Asked, Principal, RequestError};
 
 /// Messages that may wait.
 const WAITING_MAX: usize = 16;
@@ -212,45 +212,71 @@ impl AuthHandle {
         self.view.clone()
     }
 
-    /// Whether `principal` may do `operation`; answers the revision of the rules it was decided
-    /// by, which travels with the command.
+    /// Whether `principal`, signing with `access_key_id`, may do what is asked. Answers the
+    /// revision of the rules it was decided by, which travels with a command. Without
+    /// authentication there is no key.
+    ///
+    /// What is asked must be well formed: transactions are nested no deeper than they may be.
+    ///
+    /// # Errors
+    /// When it may not.
     pub fn authorise(
         &self,
         principal: &Principal,
-        _operation: &Operation,
-    ) -> Result<u64, RequestError> {
-        self.let_in(principal)
-    }
-
-    /// Whether `principal` may read the keys of `range`; answers as [`authorise`](Self::authorise).
-    pub fn authorise_read(
-        &self,
-        principal: &Principal,
-        _range: &KeyRange,
-    ) -> Result<u64, RequestError> {
-        self.let_in(principal)
-    }
-
-    /// Whether `principal` may ask about members, or change them.
-    pub fn authorise_cluster(
-        &self,
-        principal: &Principal,
-        request: &ClusterRequest,
-    ) -> Result<u64, RequestError> {
-        let about_joining =
-            matches!(request, ClusterRequest::Join(_) | ClusterRequest::Standing { .. });
-        if about_joining && principal.is_joining_node() {
-            return Ok(self.view.borrow().revision());
-        }
-        self.let_in(principal)
-    }
-
-    /// The cluster itself and anyone are denied nothing, nor is who has the role root.
-    fn let_in(&self, principal: &Principal) -> Result<u64, RequestError> {
+        access_key_id: Option<&str>,
+        asked: Asked<'_>,
+    ) -> Result<u64, Denial> {
         let view = self.view.borrow();
-        if principal.is_builtin() || view.is_root(&principal.0) {
+        if let Some(id) = access_key_id.filter(|id| !view.is_active(id, principal)) {
+            return Err(Denial::KeyNotInForce { access_key_id: id.to_owned() });
+        }
+        let joins = principal.is_joining_node() && asked.is_for_joining_nodes();
+        if principal.is_builtin() || joins {
             return Ok(view.revision());
         }
-        Err(RequestError::PermissionDenied { reason: format!("{} may do nothing", principal.0) })
+        let denied = |missing: String| {
+            let user = principal.0.clone();
+            Err(Denial::NotPermitted { user, missing })
+        };
+        match view.grants(&principal.0).map(|grants| grants.check(asked)) {
+            Some(Ok(())) => Ok(view.revision()),
+            Some(Err(missing)) => denied(missing.to_string()),
+            None => denied("do this".to_owned()),
+        }
+    }
+}
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denial {
+    /// The key, or its user, was deactivated or removed since the connection was opened.
+    #[error("key {access_key_id} is no longer accepted")]
+    KeyNotInForce {
+        /// The key.
+        access_key_id: String,
+    },
+    /// No role of the user grants it.
+    #[error("user {user} may not {missing}")]
+    NotPermitted {
+        /// The user.
+        user: String,
+        /// What would have to be granted.
+        missing: String,
+    },
+}
+
+impl Denial {
+    /// In metrics and audit lines.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::KeyNotInForce { .. } => "key_not_in_force",
+            Self::NotPermitted { .. } => "not_permitted",
+        }
+    }
+}
+
+impl From<Denial> for RequestError {
+    fn from(denial: Denial) -> Self {
+        Self::PermissionDenied { reason: denial.to_string() }
     }
 }

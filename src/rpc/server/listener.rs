@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tarpc::ChannelError;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -23,11 +24,11 @@ use super::limits::{
     IDLE_TIMEOUT, LINGER, PEER_BYTES_MAX, PEER_CONNECTIONS_MAX, PEER_REQUESTS_MAX,
     REFUSED_AT_ONCE_MAX,
 };
-use super::service::{Door, RequestObserver, Service};
+use super::service::{CallerRefused, Door, RequestObserver, Service};
 use crate::rpc::transport::limits::HANDSHAKE_TIMEOUT;
 use crate::rpc::transport::{
-    AcceptError, FrameLimits, HandshakeError, Hello, Judge, Refusal, SealedFrames, Sealer,
-    ServerTransport, accept, configure_socket, refuse,
+    AcceptError, FrameError, FrameLimits, HandshakeError, Hello, Judge, Refusal, SealedFrames,
+    Sealer, ServerTransport, accept, configure_socket, refuse,
 };
 
 /// Why there is no listener.
@@ -224,7 +225,7 @@ async fn converse<D: Door>(
         shaken = shake_hands(&shared, &mut stream, remote) => shaken,
         () = stopping(&mut stop) => return,
     };
-    let Welcomed { service, limits, sealer } = match shaken {
+    let Welcomed { service, limits, sealer, key } = match shaken {
         Ok(opened) => opened,
         Err(error) => return note(&shared, remote, &error),
     };
@@ -253,6 +254,12 @@ async fn converse<D: Door>(
     match ended {
         Ok(()) => tracing::debug!(listener, %remote, "connection closed"),
         Err(error) => {
+            if is_forged(&error) {
+                let access_key_id = key.as_deref();
+                let reason = "frame_does_not_verify";
+                let refused = CallerRefused { listener, reason, access_key_id, remote };
+                shared.observer.caller_refused(&refused);
+            }
             let error = std::error::Error::source(&error).map_or(String::new(), |e| e.to_string());
             tracing::debug!(listener, %remote, %error, "connection ended");
         }
@@ -264,6 +271,8 @@ struct Welcomed<S> {
     service: S,
     limits: FrameLimits,
     sealer: Sealer,
+    /// What signs its frames.
+    key: Option<String>,
 }
 
 /// A door as the handshake asks it.
@@ -287,8 +296,9 @@ async fn shake_hands<D: Door>(
     configure_socket(stream).map_err(HandshakeError::from)?;
     let (door, wait) = (&shared.door, shared.limits.handshake_timeout);
     let accepted = accept(stream, door.identity(), door.guard(), wait, AtTheDoor(door)).await?;
+    let key = accepted.user.as_ref().map(|user| user.access_key_id.clone());
     let (service, limits) = door.open(&accepted.hello, accepted.user, remote);
-    Ok(Welcomed { service, limits, sealer: accepted.sealer })
+    Ok(Welcomed { service, limits, sealer: accepted.sealer, key })
 }
 
 /// Counts a connection that did not get in.
@@ -304,4 +314,18 @@ fn note<D: Door>(shared: &Shared<D>, remote: SocketAddr, error: &AcceptError) {
     let listener = shared.door.name();
     tracing::debug!(listener, %remote, %error, "connection refused");
     shared.observer.connection_refused(listener, reason);
+    let access_key_id = match error {
+        AcceptError::Unproven { access_key_id, .. } => Some(access_key_id.as_str()),
+        AcceptError::Refused(_) => None,
+        // Probes open connections and close them: that is nobody who was refused.
+        AcceptError::Handshake(HandshakeError::Timeout | HandshakeError::Socket(_)) => return,
+        AcceptError::Handshake(_) => None,
+    };
+    let refused = CallerRefused { listener, reason, access_key_id, remote };
+    shared.observer.caller_refused(&refused);
+}
+
+/// Whether a connection ended for a frame that was not signed as it must be.
+fn is_forged(error: &ChannelError<FrameError>) -> bool {
+    matches!(error, ChannelError::Read(error) if matches!(**error, FrameError::Seal(_)))
 }
