@@ -4,6 +4,7 @@
 //!   Listener    accepts, shakes hands as its Door says, keeps the number of connections down
 //!   connection  one task each: frames in, admission, handlers, frames out
 //!   services    StoreService for clients, PeerService for nodes: they call the handles
+//!   direct      StoreService without a connection, for the HTTP gateway
 //! ```
 //!
 //! Nothing here queues without a bound, and nothing a client does is felt by another beyond its
@@ -11,6 +12,7 @@
 
 mod admission;
 mod connection;
+mod direct;
 mod doors;
 pub mod limits;
 mod listener;
@@ -25,6 +27,7 @@ mod store_service;
 mod tests;
 
 pub use admission::{Admission, Cost};
+pub use direct::DirectStore;
 pub use doors::{PeerDoor, StoreDoor};
 pub use listener::{ListenError, Listener, ListenerHandle, ListenerLimits};
 pub use peer_messages::PeerMethod;

@@ -95,14 +95,46 @@ pub(super) struct StoreConnection {
     /// Who signs its frames; none without authentication.
     user: Option<SessionUser>,
     /// Reads over many keys of this connection that are under way or not yet taken over by it.
-    pub(super) long_reads: Semaphore,
+    pub(super) long_reads: Arc<Semaphore>,
 }
 
 impl StoreService {
     /// For a new connection.
     pub(super) fn new(backend: Arc<StoreBackend>, user: Option<SessionUser>) -> Self {
-        let long_reads = Semaphore::new(CONNECTION_LONG_READS_MAX);
+        Self::sharing(backend, user, Arc::new(Semaphore::new(CONNECTION_LONG_READS_MAX)))
+    }
+
+    /// For one request of several that share `long_reads`, as those of a connection do.
+    pub(super) fn sharing(
+        backend: Arc<StoreBackend>,
+        user: Option<SessionUser>,
+        long_reads: Arc<Semaphore>,
+    ) -> Self {
         Self { connection: Arc::new(StoreConnection { backend, user, long_reads }) }
+    }
+
+    /// A write that no session stands behind: sent again, it is applied again.
+    pub(super) async fn write_once(
+        &self,
+        context: Context,
+        operation: Operation,
+    ) -> Result<Answer, RequestError> {
+        self.propose(context, None, operation).await
+    }
+
+    async fn propose(
+        &self,
+        context: Context,
+        request_id: Option<RequestId>,
+        operation: Operation,
+    ) -> Result<Answer, RequestError> {
+        refuse_not_for_clients(&operation)?;
+        machine::validate(&operation)?;
+        let backend = self.backend();
+        let principal = self.principal()?;
+        let auth_revision = backend.auth.authorise(&principal, &operation)?;
+        let write = ForwardedWrite { request_id, principal, auth_revision, operation };
+        backend.raft.propose(write, deadline_of(&context)).await
     }
 
     /// On whose behalf this request is, if the connection's key is still accepted.
@@ -154,14 +186,7 @@ impl Store for StoreService {
     async fn write(self, context: Context, request: WriteRequest) -> Result<Answer, RequestError> {
         let WriteRequest { request_id, operation } = request;
         validate_request_id(&request_id)?;
-        refuse_not_for_clients(&operation)?;
-        machine::validate(&operation)?;
-        let backend = self.backend();
-        let principal = self.principal()?;
-        let auth_revision = backend.auth.authorise(&principal, &operation)?;
-        let write =
-            ForwardedWrite { request_id: Some(request_id), principal, auth_revision, operation };
-        backend.raft.propose(write, deadline_of(&context)).await
+        self.propose(context, Some(request_id), operation).await
     }
 
     async fn range(
