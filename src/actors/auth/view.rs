@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::auth::NODE_KEY_ID;
+use crate::types::access::ROOT;
 use crate::types::{AccessKey, AccessTables, Principal, Role, User};
 
 /// Users, roles and keys at one revision.
@@ -44,6 +45,12 @@ impl AuthView {
             return principal.is_joining_node();
         }
         self.active_key(id).is_some_and(|(_, user)| user.name == principal.0)
+    }
+
+    /// Whether a user is active and has the role root, which grants everything.
+    pub fn is_root(&self, user: &str) -> bool {
+        let user = self.tables.users.get(user).filter(|user| user.active);
+        user.is_some_and(|user| user.roles.contains(ROOT))
     }
 
     /// The roles of a user that is active, but for root, which is in none of them.
