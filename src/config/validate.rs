@@ -228,7 +228,12 @@ impl HttpConfig {
             self.bytes_max,
             "at least 16777216, one largest request with its answer",
         )?;
-        check(self.bytes_max <= u64::from(u32::MAX), "http.bytes_max", self.bytes_max, "at most 4294967295")?;
+        check(
+            self.bytes_max <= u64::from(u32::MAX),
+            "http.bytes_max",
+            self.bytes_max,
+            "at most 4294967295",
+        )?;
         check(
             self.ready_timeout_ms <= self.request_timeout_ms,
             "http.ready_timeout_ms",
