@@ -87,6 +87,8 @@ pub struct Verified {
     body: Bytes,
     date: AmzDate,
     signature: Signature,
+    /// The names, as they were declared: separated by `;`.
+    signed_headers: String,
 }
 
 impl Verified {
@@ -108,6 +110,11 @@ impl Verified {
     /// The body.
     pub fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// Whether a header, by its lower-case name, was signed: whether it says what the client said.
+    pub fn signs_header(&self, name: &str) -> bool {
+        self.signed_headers.split(';').any(|signed| signed == name)
     }
 
     /// When it was signed.
@@ -268,6 +275,7 @@ pub fn check_head(
         body: Bytes::new(),
         date: claim.date,
         signature: claim.signature,
+        signed_headers: claim.signed_headers.into_owned(),
         target,
     };
     Ok(CheckedHead { signed, payload, matched: matched == Some(true), verified })

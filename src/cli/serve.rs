@@ -32,7 +32,7 @@ pub(super) struct ServeArguments {
     /// Where the other nodes connect [default: 127.0.0.1:4602]
     #[arg(long, value_name = "ADDR")]
     listen_peer: Option<SocketAddr>,
-    /// Where metrics and probes are served [default: 127.0.0.1:4603]
+    /// Where the HTTP gateway, metrics and probes are served [default: 127.0.0.1:4603]
     #[arg(long, value_name = "ADDR")]
     listen_http: Option<SocketAddr>,
     /// What clients are told to connect to [default: the client listener's address]
@@ -41,6 +41,10 @@ pub(super) struct ServeArguments {
     /// What the other nodes are told to connect to [default: the peer listener's address]
     #[arg(long, value_name = "ADDR")]
     advertise_peer: Option<String>,
+    /// What clients of the HTTP gateway connect to, and so sign as the host header, beside the
+    /// listener's address
+    #[arg(long, value_name = "ADDR")]
+    advertise_http: Option<String>,
     /// The members a new cluster starts with, this node among them [default: this node alone]
     #[arg(long, value_name = "NAME=PEERADDR,...")]
     initial_cluster: Option<InitialCluster>,
@@ -84,6 +88,7 @@ pub(super) fn run(arguments: ServeArguments) -> ExitCode {
         listen_http: arguments.listen_http,
         advertise_client: arguments.advertise_client,
         advertise_peer: arguments.advertise_peer,
+        advertise_http: arguments.advertise_http,
         initial_cluster: arguments.initial_cluster,
         join: arguments.join,
         bootstrap_from: arguments.bootstrap_from,

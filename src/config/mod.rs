@@ -53,12 +53,15 @@ pub struct NodeConfig {
     pub listen_client: SocketAddr,
     /// Where peers connect.
     pub listen_peer: SocketAddr,
-    /// Where metrics and probes are served.
+    /// Where the HTTP gateway, metrics and probes are served.
     pub listen_http: SocketAddr,
     /// What clients are told to connect to, `HOST:PORT`; none = `listen_client`.
     pub advertise_client: Option<String>,
     /// What peers are told to connect to, `HOST:PORT`; none = `listen_peer`.
     pub advertise_peer: Option<String>,
+    /// What clients of the HTTP gateway connect to, `HOST:PORT`, and so sign as the `host` header;
+    /// none = `listen_http` alone. Its own for each node: a request is good for one of them.
+    pub advertise_http: Option<String>,
     /// The members a new cluster starts with, this node among them; none = this node alone.
     /// Only a new data directory needs it; an existing one must be of the cluster it names.
     pub initial_cluster: Option<InitialCluster>,
@@ -85,7 +88,7 @@ pub struct NodeConfig {
     pub snapshot: SnapshotConfig,
     /// What the listeners admit.
     pub limits: LimitsConfig,
-    /// Metrics and probes.
+    /// The HTTP listener.
     pub http: HttpConfig,
 }
 
@@ -100,6 +103,7 @@ impl Default for NodeConfig {
             listen_http: loopback(HTTP_PORT),
             advertise_client: None,
             advertise_peer: None,
+            advertise_http: None,
             initial_cluster: None,
             worker_threads: None,
             join: Vec::new(),
@@ -133,6 +137,8 @@ pub struct ConfigOverrides {
     pub advertise_client: Option<String>,
     /// Over [`NodeConfig::advertise_peer`].
     pub advertise_peer: Option<String>,
+    /// Over [`NodeConfig::advertise_http`].
+    pub advertise_http: Option<String>,
     /// Over [`NodeConfig::initial_cluster`].
     pub initial_cluster: Option<InitialCluster>,
     /// Over [`NodeConfig::join`].
@@ -201,6 +207,7 @@ impl NodeConfig {
         set(&mut self.listen_http, overrides.listen_http);
         set(&mut self.advertise_client, overrides.advertise_client.map(Some));
         set(&mut self.advertise_peer, overrides.advertise_peer.map(Some));
+        set(&mut self.advertise_http, overrides.advertise_http.map(Some));
         set(&mut self.initial_cluster, overrides.initial_cluster.map(Some));
         set(&mut self.join, overrides.join);
         set(&mut self.bootstrap_from, overrides.bootstrap_from);
@@ -219,6 +226,22 @@ impl NodeConfig {
     /// [`advertised_client`](Self::advertised_client).
     pub fn advertised_peer(&self, bound: SocketAddr) -> String {
         self.advertise_peer.clone().unwrap_or_else(|| bound.to_string())
+    }
+
+    /// What the `host` header of a request to the gateway may be: what is advertised, what is
+    /// bound, and `localhost` where that is this machine. `bound` is the HTTP listener's address.
+    pub fn http_authorities(&self, bound: SocketAddr) -> Vec<String> {
+        let mut authorities = vec![bound.to_string()];
+        authorities.extend(bound.ip().is_loopback().then(|| format!("localhost:{}", bound.port())));
+        authorities.extend(self.advertise_http.clone());
+        // Clients leave the port out where it is the scheme's own.
+        let scheme_ports = [":80", ":443"];
+        let short = |name: &String| {
+            scheme_ports.iter().find_map(|port| name.strip_suffix(port)).map(str::to_owned)
+        };
+        let without_port: Vec<_> = authorities.iter().filter_map(short).collect();
+        authorities.extend(without_port);
+        authorities
     }
 
     /// Whether the node founds its cluster without others, or goes on with what it has.
@@ -253,6 +276,18 @@ mod tests {
         assert_eq!(config.data_dir, Path::new("chainfire-data"));
         let founders = config.founders(config.listen_peer);
         assert_eq!(founders.to_string(), "default=127.0.0.1:4602");
+    }
+
+    #[test]
+    fn a_gateway_is_asked_under_what_it_is_bound_to_and_what_is_advertised() {
+        let authorities = |bound: &str, advertised: Option<&str>| {
+            let advertise_http = advertised.map(str::to_owned);
+            let config = NodeConfig { advertise_http, ..NodeConfig::default() };
+            config.http_authorities(bound.parse().expect("an address")).join(" ")
+        };
+        assert_eq!(authorities("127.0.0.1:4603", None), "127.0.0.1:4603 localhost:4603");
+        assert_eq!(authorities("[::1]:7", None), "[::1]:7 localhost:7");
+        assert_eq!(authorities("10.0.0.1:4603", Some("n1:443")), "10.0.0.1:4603 n1:443 n1");
     }
 
     #[test]

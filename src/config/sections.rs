@@ -177,14 +177,20 @@ impl Default for LimitsConfig {
     }
 }
 
-/// Metrics and probes.
+/// The HTTP listener: gateway, metrics and probes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {
     /// Connections at one time.
     pub connections_max: u64,
-    /// How long a connection, which carries one request, may take from its first byte to its last.
+    /// How long a request's body may take to arrive, its answer to be made, and that answer to be
+    /// taken; each of them.
     pub request_timeout_ms: u64,
+    /// How long a connection may take to say what it asks, and be silent between two requests.
+    pub idle_timeout_ms: u64,
+    /// Bytes of the gateway's requests and answers in memory at one time. Beyond it a request is
+    /// refused at once.
+    pub bytes_max: u64,
     /// How long the read round behind `/readyz` may take before the node counts as not ready.
     pub ready_timeout_ms: u64,
     /// How long the outcome of a read round answers further probes.
@@ -194,8 +200,10 @@ pub struct HttpConfig {
 impl Default for HttpConfig {
     fn default() -> Self {
         Self {
-            connections_max: 64,
+            connections_max: 256,
             request_timeout_ms: 10_000,
+            idle_timeout_ms: 30_000,
+            bytes_max: 64 * MIB,
             ready_timeout_ms: 2_000,
             ready_cache_ms: 500,
         }

@@ -9,6 +9,9 @@ use crate::types::limits::{ANSWER_BYTES_MAX, REQUEST_BYTES_MAX};
 /// Below this an environment cannot hold its own tables and one large request.
 const MAP_BYTES_MIN: u64 = 4 * 1024 * 1024;
 
+/// Below this, the largest request of the HTTP gateway would find no room for its answer.
+const HTTP_BYTES_MIN: u64 = 16 * 1024 * 1024;
+
 /// Below this, one piece of a snapshot would take longer than its receiver is waited for.
 const SNAPSHOT_RATE_MIN: u64 = 64 * 1024;
 
@@ -61,6 +64,7 @@ impl NodeConfig {
         let advertised = [
             ("advertise_client", &self.advertise_client),
             ("advertise_peer", &self.advertise_peer),
+            ("advertise_http", &self.advertise_http),
         ];
         for (field, value) in advertised {
             match value {
@@ -215,8 +219,21 @@ impl HttpConfig {
         at_least_one(&[
             ("http.connections_max", self.connections_max),
             ("http.request_timeout_ms", self.request_timeout_ms),
+            ("http.idle_timeout_ms", self.idle_timeout_ms),
             ("http.ready_timeout_ms", self.ready_timeout_ms),
         ])?;
+        check(
+            self.bytes_max >= HTTP_BYTES_MIN,
+            "http.bytes_max",
+            self.bytes_max,
+            "at least 16777216, one largest request with its answer",
+        )?;
+        check(
+            self.bytes_max <= u64::from(u32::MAX),
+            "http.bytes_max",
+            self.bytes_max,
+            "at most 4294967295",
+        )?;
         check(
             self.ready_timeout_ms <= self.request_timeout_ms,
             "http.ready_timeout_ms",

@@ -1,16 +1,24 @@
 //! What each path answers.
+//!
+//! The probes are here, each answered on a connection of its own: whoever asks them does so now and
+//! then. Everything below `/v1` is the gateway's, which finds out for itself what is asked, from
+//! what it has verified.
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::extract::{Extension, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
+use axum::{Router, middleware};
 
 use super::Readiness;
+use super::gateway::{self, Gateway, OPENAPI, ROUTES, Remote};
 use crate::telemetry::NodeMetrics;
 
 /// Prometheus' text format, as the exporter writes it.
 const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What is answered to whoever asks, with no signature.
+const OPEN: [&str; 5] = ["/metrics", "/livez", "/readyz", "/version", "/openapi.json"];
 
 #[derive(Clone)]
 struct Sources {
@@ -18,14 +26,47 @@ struct Sources {
     readiness: Readiness,
 }
 
-pub(super) fn router(metrics: NodeMetrics, readiness: Readiness) -> Router {
-    Router::new()
-        .route("/metrics", get(scrape))
-        .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .route("/version", get(version))
-        .fallback(nothing_here)
-        .with_state(Sources { metrics, readiness })
+/// The method and path of everything there is.
+pub fn all() -> Vec<(&'static str, &'static str)> {
+    OPEN.map(|path| ("GET", path)).into_iter().chain(ROUTES).collect()
+}
+
+fn open(path: &str) -> MethodRouter<Sources> {
+    match path {
+        "/metrics" => get(scrape),
+        "/livez" => get(async || "ok\n"),
+        "/readyz" => get(ready),
+        "/version" => get(async || json(VERSION)),
+        "/openapi.json" => get(async || json(OPENAPI)),
+        _ => MethodRouter::new(),
+    }
+}
+
+/// Without a gateway there is nothing below `/v1`.
+pub(super) fn router(
+    metrics: NodeMetrics,
+    readiness: Readiness,
+    gateway: Option<Gateway>,
+) -> Router {
+    let probes = OPEN.iter().fold(Router::new(), |router, path| router.route(path, open(path)));
+    let probes =
+        probes.layer(middleware::map_response(close)).with_state(Sources { metrics, readiness });
+    probes.fallback(async move |Extension(remote): Extension<Remote>, request: Request| {
+        let path = request.uri().path();
+        match gateway {
+            Some(gateway) if path == "/v1" || path.starts_with("/v1/") => {
+                gateway::serve(gateway, remote, request).await
+            }
+            _ => close(nothing_here()).await,
+        }
+    })
+}
+
+/// Lets the connection end with this answer.
+async fn close(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 async fn scrape(State(sources): State<Sources>) -> Response {
@@ -49,12 +90,13 @@ async fn ready(State(sources): State<Sources>) -> Response {
     }
 }
 
-async fn version() -> Response {
-    const BODY: &str = concat!("{\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}\n");
-    ([(header::CONTENT_TYPE, "application/json")], BODY).into_response()
+const VERSION: &str = concat!("{\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}\n");
+
+fn json(text: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
-async fn nothing_here() -> Response {
-    let paths = "not found; try /metrics, /livez, /readyz or /version\n";
+fn nothing_here() -> Response {
+    let paths = "not found; try /metrics, /livez, /readyz, /version or /openapi.json\n";
     (StatusCode::NOT_FOUND, paths).into_response()
 }

@@ -4,20 +4,27 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::Extension;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
+use super::gateway::{Gateway, Remote};
+use super::timed::TimedWrites;
 use super::{Readiness, routes};
+use crate::auth::target::TARGET_BYTES_MAX;
+use crate::auth::verify::HEADER_BYTES_MAX;
 use crate::config::HttpConfig;
 use crate::telemetry::NodeMetrics;
 
-/// Largest head of a request, in bytes. Ours have no more than a path.
-const REQUEST_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Largest head of a request, in bytes: the longest target and all headers that the verifier looks
+/// at, with what stands between them.
+pub(super) const REQUEST_HEAD_BYTES_MAX: usize = TARGET_BYTES_MAX + HEADER_BYTES_MAX + 4 * 1024;
 
 /// How long accepting rests after it failed: the process is out of file descriptors, and they do
 /// not come back faster by asking.
@@ -32,7 +39,8 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Serves on a bound listener, on the current tokio runtime, until stopped.
+    /// Serves on a bound listener, on the current tokio runtime, until stopped: metrics and probes,
+    /// and the store when there is a gateway to it.
     ///
     /// # Errors
     /// When the listener cannot tell its own address.
@@ -41,14 +49,16 @@ impl HttpServer {
         config: &HttpConfig,
         metrics: NodeMetrics,
         readiness: Readiness,
+        gateway: Option<Gateway>,
     ) -> std::io::Result<Self> {
         let local_addr = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
         let door = Door {
             listener,
-            service: TowerToHyperService::new(routes::router(metrics.clone(), readiness.clone())),
+            router: routes::router(metrics.clone(), readiness.clone(), gateway),
             connections: Arc::new(Semaphore::new(as_permits(config.connections_max))),
             timeout: Duration::from_millis(config.request_timeout_ms),
+            idle_timeout: Duration::from_millis(config.idle_timeout_ms),
             metrics,
             in_flight: GracefulShutdown::new(),
         };
@@ -66,7 +76,7 @@ impl HttpServer {
         self.readiness.stop();
     }
 
-    /// Stops accepting, and waits for requests in flight; none takes longer than
+    /// Stops accepting, and waits for requests in flight; no part of one takes longer than
     /// [`HttpConfig::request_timeout_ms`].
     pub async fn stop(self) {
         self.readiness.stop();
@@ -81,9 +91,10 @@ impl HttpServer {
 /// What accepts, and what every connection shares.
 struct Door {
     listener: TcpListener,
-    service: TowerToHyperService<axum::Router>,
+    router: axum::Router,
     connections: Arc<Semaphore>,
     timeout: Duration,
+    idle_timeout: Duration,
     metrics: NodeMetrics,
     in_flight: GracefulShutdown,
 }
@@ -97,8 +108,8 @@ impl Door {
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => match self.connections.clone().try_acquire_owned() {
-                    Ok(permit) => self.serve(stream, permit),
+                Ok((stream, remote)) => match self.connections.clone().try_acquire_owned() {
+                    Ok(permit) => self.serve(stream, remote, permit),
                     Err(_) => self.metrics.connection_refused("http", "too_many_connections"),
                 },
                 Err(error) => {
@@ -108,27 +119,35 @@ impl Door {
             }
         }
         drop(self.listener);
-        self.in_flight.shutdown().await;
+        // What is under way is bounded by the time that each part of a request may take.
+        if tokio::time::timeout(3 * self.timeout, self.in_flight.shutdown()).await.is_err() {
+            tracing::warn!("HTTP requests in flight were cut off");
+        }
     }
 
-    fn serve(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+    /// Serves a connection, in a task of its own, to its end.
+    fn serve<S>(&self, stream: S, remote: SocketAddr, permit: OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let router = self.router.clone().layer(Extension(Remote(remote)));
+        let stream = TokioIo::new(TimedWrites::new(stream, self.timeout));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.timeout)
+            .header_read_timeout(self.idle_timeout)
             .max_buf_size(REQUEST_HEAD_BYTES_MAX)
-            .keep_alive(false)
-            .serve_connection(TokioIo::new(stream), self.service.clone());
+            .serve_connection(stream, TowerToHyperService::new(router));
         let connection = self.in_flight.watch(connection);
-        let (timeout, metrics) = (self.timeout, self.metrics.clone());
+        let metrics = self.metrics.clone();
         tokio::spawn(async move {
-            match tokio::time::timeout(timeout, connection).await {
+            match connection.await {
                 // Whoever hung up early, or sent what is not HTTP, was told by hyper.
-                Ok(Ok(())) => {}
-                Ok(Err(error)) if error.is_parse() || error.is_parse_too_large() => {
+                Ok(()) => {}
+                Err(error) if error.is_parse() || error.is_parse_too_large() => {
                     metrics.connection_refused("http", "malformed");
                 }
-                Ok(Err(error)) => tracing::debug!(%error, "an HTTP connection ended badly"),
-                Err(_) => metrics.connection_refused("http", "timeout"),
+                Err(error) if error.is_timeout() => metrics.connection_refused("http", "timeout"),
+                Err(error) => tracing::debug!(%error, "an HTTP connection ended badly"),
             }
             drop(permit);
         });
@@ -137,141 +156,4 @@ impl Door {
 
 fn as_permits(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::sync::Notify;
-
-    use super::*;
-    use crate::types::RequestError;
-
-    async fn serve(config: HttpConfig, readiness: Readiness) -> (HttpServer, NodeMetrics) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let metrics = NodeMetrics::new();
-        let server = HttpServer::start(listener, &config, metrics.clone(), readiness);
-        (server.expect("started"), metrics)
-    }
-
-    fn always_ready(config: &HttpConfig) -> Readiness {
-        Readiness::new(config, |_| async { Ok(()) })
-    }
-
-    async fn send(address: SocketAddr, bytes: &[u8]) -> TcpStream {
-        let mut stream = TcpStream::connect(address).await.expect("connected");
-        stream.write_all(bytes).await.expect("sent");
-        stream
-    }
-
-    async fn rest(mut stream: TcpStream) -> String {
-        let mut answer = Vec::new();
-        // A connection that is cut off has an answer of what came before.
-        let _ = stream.read_to_end(&mut answer).await;
-        String::from_utf8(answer).expect("text")
-    }
-
-    async fn get(address: SocketAddr, path: &str) -> String {
-        rest(send(address, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await)
-            .await
-    }
-
-    #[tokio::test]
-    async fn every_path_answers() {
-        let config = HttpConfig::default();
-        let (server, metrics) = serve(config.clone(), always_ready(&config)).await;
-        metrics.mailbox_depth("raft", 3);
-        let address = server.local_addr();
-        let scrape = get(address, "/metrics").await;
-        assert!(scrape.starts_with("HTTP/1.1 200"), "{scrape}");
-        assert!(scrape.contains("version=0.0.4"), "{scrape}");
-        assert!(scrape.contains("chainfire_mailbox_depth{actor=\"raft\"} 3"), "{scrape}");
-        assert!(get(address, "/livez").await.starts_with("HTTP/1.1 200"));
-        assert!(get(address, "/readyz").await.ends_with("ready\n"));
-        assert!(get(address, "/version").await.contains(env!("CARGO_PKG_VERSION")));
-        assert!(get(address, "/elsewhere").await.starts_with("HTTP/1.1 404"));
-        let posted = send(address, b"POST /livez HTTP/1.1\r\nContent-Length: 0\r\n\r\n").await;
-        assert!(rest(posted).await.starts_with("HTTP/1.1 405"));
-    }
-
-    #[tokio::test]
-    async fn a_node_without_a_leader_is_live_and_not_ready() {
-        let config = HttpConfig::default();
-        let readiness = Readiness::new(&config, |_| async {
-            Err(RequestError::Unavailable { reason: "no leader".to_owned() })
-        });
-        let (server, _) = serve(config, readiness).await;
-        let answer = get(server.local_addr(), "/readyz").await;
-        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-        assert!(answer.contains("no leader"), "{answer}");
-        assert!(get(server.local_addr(), "/livez").await.starts_with("HTTP/1.1 200"));
-    }
-
-    #[tokio::test]
-    async fn connections_beyond_the_cap_are_closed_at_once_and_places_come_back() {
-        let config = HttpConfig { connections_max: 2, ..HttpConfig::default() };
-        let (server, metrics) = serve(config.clone(), always_ready(&config)).await;
-        let address = server.local_addr();
-        let silent = [send(address, b"").await, send(address, b"GET /li").await];
-        assert_eq!(rest(send(address, b"").await).await, "");
-        let refused = "chainfire_refused_connections_total{listener=\"http\",\
-                       reason=\"too_many_connections\"} 1";
-        assert!(metrics.render().contains(refused));
-        drop(silent);
-        while !get(address, "/livez").await.ends_with("ok\n") {
-            tokio::task::yield_now().await;
-        }
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_says_nothing_is_closed_in_time() {
-        let config = HttpConfig { request_timeout_ms: 50, ..HttpConfig::default() };
-        let (server, _) = serve(config.clone(), always_ready(&config)).await;
-        for said in [&b""[..], b"GET /metrics HTTP/1.1\r\n"] {
-            rest(send(server.local_addr(), said).await).await;
-        }
-        assert!(get(server.local_addr(), "/livez").await.ends_with("ok\n"));
-    }
-
-    #[tokio::test]
-    async fn what_is_not_http_is_refused_and_others_are_served() {
-        let config = HttpConfig::default();
-        let (server, metrics) = serve(config.clone(), always_ready(&config)).await;
-        let address = server.local_addr();
-        let endless = vec![b'a'; 2 * REQUEST_HEAD_BYTES_MAX];
-        for said in [&b"\0\x01\x02\xff\xff\r\n\r\n"[..], &endless] {
-            let mut stream = TcpStream::connect(address).await.expect("connected");
-            // The server may close before it has read everything.
-            let _ = stream.write_all(said).await;
-            rest(stream).await;
-        }
-        assert!(get(address, "/livez").await.ends_with("ok\n"));
-        assert!(metrics.render().contains("reason=\"malformed\""));
-    }
-
-    #[tokio::test]
-    async fn a_request_in_flight_is_answered_when_the_server_stops() {
-        let (asked, answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let (asking, waiting) = (asked.clone(), answer.clone());
-        let config = HttpConfig::default();
-        let readiness = Readiness::new(&config, move |_| {
-            let (asking, waiting) = (asking.clone(), waiting.clone());
-            async move {
-                asking.notify_one();
-                waiting.notified().await;
-                Ok(())
-            }
-        });
-        let (server, _) = serve(config, readiness).await;
-        let address = server.local_addr();
-        let in_flight = tokio::spawn(async move { get(address, "/readyz").await });
-        asked.notified().await;
-        server.announce_stop();
-        assert!(get(address, "/readyz").await.contains("stopping"));
-        let stopped = tokio::spawn(server.stop());
-        answer.notify_one();
-        assert!(in_flight.await.expect("no panic").ends_with("ready\n"));
-        stopped.await.expect("stopped");
-        assert!(TcpStream::connect(address).await.is_err());
-    }
 }

@@ -24,6 +24,7 @@
 
 mod figures;
 mod founding;
+mod gateway;
 mod joining;
 mod keys;
 mod observer;

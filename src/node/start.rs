@@ -10,21 +10,22 @@ use tokio::sync::watch;
 
 use super::joining::JoinError;
 use super::observer::{DoorObserver, Observer};
-use super::{Node, OpenStorage, figures, founding, joining, keys, registry};
+use super::{Node, OpenStorage, figures, founding, gateway, joining, keys, registry};
 use crate::actors::raft::{self, ConsensusError, ConsensusParts, NodeDescription};
 use crate::actors::{
     ClientKeys, Keyring, NodeSupervisor, Pace, PeerKeys, RaftHandle, SupervisorArgs,
     SupervisorMessage,
 };
-use crate::auth::{CLIENT_SERVICE, ClusterKey, KeyFileError, PEER_SERVICE};
+use crate::auth::{AmzDate, CLIENT_SERVICE, ClusterKey, KeyFileError, PEER_SERVICE};
+use crate::clock;
 use crate::config::{ConfigError, InitialCluster, LimitsConfig, NodeConfig};
 use crate::http::{HttpServer, Readiness};
 use crate::rpc::api::StoreRequest;
 use crate::rpc::peer::{Incarnations, Lane, PeerConnections, PeerDialer, PeerRequest};
 use crate::rpc::server::limits::{PEER_BYTES_MAX, PEER_REQUESTS_MAX};
 use crate::rpc::server::{
-    Admission, ListenError, Listener, ListenerLimits, PeerDoor, PeerService, StoreBackend,
-    StoreDoor,
+    Admission, DirectStore, ListenError, Listener, ListenerLimits, PeerDoor, PeerService,
+    StoreBackend, StoreDoor,
 };
 use crate::rpc::transport::{self, Guard, ServiceRequest as _};
 use crate::storage::detached::NO_NODE;
@@ -192,6 +193,8 @@ impl Node {
 
     async fn start_from(config: NodeConfig, origin: Origin) -> Result<Self, StartError> {
         config.validate()?;
+        // Before anything can have been asked: what is dated before it was not seen here.
+        let started = AmzDate::from_unix(clock::wall());
         let cluster_key = keys::load(&config)?;
         let sockets = bind(&config).await?;
         let (client, peer) = (sockets.client.local_addr(), sockets.peer.local_addr());
@@ -280,28 +283,43 @@ impl Node {
             let watch = joining::watch(config.data_dir.clone(), signer, raft.clone(), supervisor);
             tokio::spawn(watch);
         }
-        let store_door = StoreDoor {
-            identity: ours,
-            guard: actors.handles.auth.keyring().map(client_guard),
-            backend: StoreBackend::new(
-                raft.clone(),
-                actors.handles.snapshot.clone(),
-                actors.handles.auth.clone(),
-                actors.handles.membership.clone(),
-                audit,
-            ),
-        };
+        let backend = StoreBackend::new(
+            raft.clone(),
+            actors.handles.snapshot.clone(),
+            actors.handles.auth.clone(),
+            actors.handles.membership.clone(),
+            audit,
+        );
+        let keyring = actors.handles.auth.keyring();
+        let guard = keyring.map(client_guard);
+        let store_door = StoreDoor { identity: ours, guard, backend: backend.clone() };
         let budget = Arc::new(Admission::new(
             to_usize(limits.node_requests_max),
             to_usize(limits.node_bytes_max),
         ));
+        let http_addr = sockets.http.local_addr().map_err(StartError::Runtime)?;
+        let gateway = gateway::new(gateway::Parts {
+            store: DirectStore::new(backend, budget.clone(), gateway_budget(limits), doors.clone()),
+            raft: raft.clone(),
+            keyring: keyring.cloned(),
+            metrics: metrics.clone(),
+            started,
+            config: &config,
+            bound: http_addr,
+        });
         let clients = sockets.client.serve(store_door, client_limits(limits), budget, doors);
         let readiness = Readiness::new(&config.http, move |deadline| {
             let raft = raft.clone();
             async move { raft.read_barrier(deadline).await }
         });
-        let http = HttpServer::start(sockets.http, &config.http, metrics.clone(), readiness)
-            .map_err(StartError::Runtime)?;
+        let http = HttpServer::start(
+            sockets.http,
+            &config.http,
+            metrics.clone(),
+            readiness,
+            Some(gateway),
+        )
+        .map_err(StartError::Runtime)?;
         let _upkeep = metrics.spawn_upkeep();
         let shutdown_max = Duration::from_millis(config.limits.shutdown_timeout_ms);
         Ok(Self { actors, clients, peers, http, storage, metrics, shutdown_max, _upkeep })
@@ -334,6 +352,13 @@ fn peer_guard(cluster_key: &ClusterKey) -> Guard {
         paths: PeerRequest::PATHS,
         keys: Arc::new(PeerKeys::new(cluster_key, &mut rand::rng())),
     }
+}
+
+/// What of the node's budget the HTTP gateway may take: as many requests as come, and the bytes of a
+/// few connections of clients.
+fn gateway_budget(limits: &LimitsConfig) -> Admission {
+    let bytes = limits.connection_bytes_max.saturating_mul(4).min(limits.node_bytes_max);
+    Admission::new(to_usize(limits.node_requests_max), to_usize(bytes))
 }
 
 fn client_limits(limits: &LimitsConfig) -> ListenerLimits {

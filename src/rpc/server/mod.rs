@@ -5,6 +5,7 @@
 //!   connection  one task each: frames in, admission, handlers, frames out
 //!   services    StoreService for clients, PeerService for nodes: they call the handles
 //!   sessions    StoreSession: what one caller asks, authorised and audited, also over HTTP
+//!   direct      the same without a connection, for the HTTP gateway
 //! ```
 //!
 //! Nothing here queues without a bound, and nothing a client does is felt by another beyond its
@@ -13,6 +14,7 @@
 mod admission;
 mod audited;
 mod connection;
+mod direct;
 mod doors;
 pub mod limits;
 mod listener;
@@ -29,6 +31,7 @@ mod store_session;
 mod tests;
 
 pub use admission::{Admission, Cost};
+pub use direct::DirectStore;
 pub use doors::{PeerDoor, StoreDoor};
 pub use listener::{ListenError, Listener, ListenerHandle, ListenerLimits};
 pub use peer_messages::PeerMethod;

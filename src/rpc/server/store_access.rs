@@ -9,7 +9,7 @@ use std::ops::Bound;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::store_session::StoreSession;
+use super::store_session::{StoreSession, validate_request_id};
 use crate::actors::Keyring;
 use crate::auth::Credentials;
 use crate::machine::StateView;
@@ -77,7 +77,8 @@ impl StoreSession {
         deadline: Instant,
     ) -> Result<AccessAnswer, RequestError> {
         let operation = Operation::Access(operation);
-        match self.propose(request_id, operation, Some(asked), deadline).await? {
+        validate_request_id(&request_id)?;
+        match self.propose(Some(request_id), operation, Some(asked), deadline).await? {
             Answer::Access(answer) => Ok(answer),
             // The same request id was given to another write before.
             _ => Err(RequestError::Invalid {

@@ -73,7 +73,7 @@ pub struct StoreSession {
     pub(super) access_key_id: Option<String>,
     caller: Arc<AuditCaller>,
     /// Its reads over many keys that are under way or not yet taken over by it.
-    pub(super) long_reads: Semaphore,
+    pub(super) long_reads: Arc<Semaphore>,
 }
 
 /// Something that was let in.
@@ -100,6 +100,17 @@ impl StoreSession {
         user: Option<SessionUser>,
         remote: Option<SocketAddr>,
     ) -> Self {
+        let long_reads = Arc::new(Semaphore::new(CONNECTION_LONG_READS_MAX));
+        Self::sharing(backend, user, remote, long_reads)
+    }
+
+    /// For one request of several that share `long_reads`, as those of a connection do.
+    pub(super) fn sharing(
+        backend: Arc<StoreBackend>,
+        user: Option<SessionUser>,
+        remote: Option<SocketAddr>,
+        long_reads: Arc<Semaphore>,
+    ) -> Self {
         let (principal, access_key_id) = match user {
             Some(SessionUser { principal, access_key_id }) => (principal, Some(access_key_id)),
             None => (Principal::anyone(), None),
@@ -109,7 +120,6 @@ impl StoreSession {
             user: principal.0.clone(),
             peer: remote,
         });
-        let long_reads = Semaphore::new(CONNECTION_LONG_READS_MAX);
         Self { backend, principal, access_key_id, caller, long_reads }
     }
 
@@ -157,25 +167,35 @@ impl StoreSession {
         deadline: Instant,
     ) -> Result<Answer, RequestError> {
         let WriteRequest { request_id, operation } = request;
+        validate_request_id(&request_id)?;
         refuse_not_for_clients(&operation)?;
-        self.propose(request_id, operation, None, deadline).await
+        self.propose(Some(request_id), operation, None, deadline).await
+    }
+
+    /// A write that no session stands behind: sent again, it is applied again.
+    pub(super) async fn write_once(
+        &self,
+        operation: Operation,
+        deadline: Instant,
+    ) -> Result<Answer, RequestError> {
+        refuse_not_for_clients(&operation)?;
+        self.propose(None, operation, None, deadline).await
     }
 
     /// Has a well-formed and permitted operation applied. `asked` is what the caller asked for,
     /// where that is not the operation itself.
     pub(super) async fn propose(
         &self,
-        request_id: RequestId,
+        request_id: Option<RequestId>,
         operation: Operation,
         asked: Option<Asked<'_>>,
         deadline: Instant,
     ) -> Result<Answer, RequestError> {
-        validate_request_id(&request_id)?;
         machine::validate(&operation)?;
         let asked = asked.unwrap_or(Asked::Operation(&operation));
-        let permit = self.permit(Some(request_id), asked)?;
+        let permit = self.permit(request_id, asked)?;
         let write = ForwardedWrite {
-            request_id: Some(request_id),
+            request_id,
             principal: self.principal.clone(),
             auth_revision: permit.auth_revision,
             operation,
@@ -268,7 +288,7 @@ impl StoreSession {
 }
 
 /// Refuses what no client of ours sends.
-fn validate_request_id(id: &RequestId) -> Result<(), RequestError> {
+pub(super) fn validate_request_id(id: &RequestId) -> Result<(), RequestError> {
     let counted_from_one = id.lowest_unanswered >= 1;
     let includes_itself = id.lowest_unanswered <= id.sequence;
     if counted_from_one && includes_itself {

@@ -1,0 +1,148 @@
+//! The one way in: verifies a request, or on a node without authentication bounds who may send one.
+//!
+//! The order is that of [`auth::verify`](mod@crate::auth::verify): the head is checked before a
+//! byte of the body is read, then the body is read within its bounds and held against what was
+//! signed. hyper hands the target over as it stood in the request line, but for a fragment, which
+//! no client sends and which it cuts off: what remains is what is verified and dispatched from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri, header};
+use bytes::Bytes;
+
+use super::body::{self, BODY_BYTES_MAX};
+use super::clause::{self, Clauses};
+use super::memory::{Held, Memory};
+use super::problem::Problem;
+use super::request::Request;
+use crate::actors::Keyring;
+use crate::auth::canonical::Header;
+use crate::auth::verify::check_head;
+use crate::auth::{
+    AmzDate, AuthError, CLIENT_SERVICE, ReplayGuard, RequestHead, Target, Verified, VerifyRules,
+};
+use crate::clock;
+
+/// See the module.
+pub(super) struct Door {
+    /// None: nothing is verified.
+    keyring: Option<Arc<Keyring>>,
+    rules: VerifyRules,
+    replay: Arc<ReplayGuard>,
+}
+
+impl Door {
+    pub(super) fn new(
+        keyring: Option<Arc<Keyring>>,
+        authorities: Vec<String>,
+        replay: Arc<ReplayGuard>,
+    ) -> Self {
+        let region = keyring.as_ref().map_or_else(String::new, |keys| keys.cluster_name().into());
+        let rules = VerifyRules { region, service: CLIENT_SERVICE.to_owned(), authorities };
+        Self { keyring, rules, replay }
+    }
+
+    /// Lets a request in. What is left of the body of one that is refused stays in `body`.
+    pub(super) async fn open(
+        &self,
+        head: &Parts,
+        body: &mut Body,
+        memory: &Memory,
+        within: Duration,
+    ) -> Result<Request, Problem> {
+        let target = origin_form(&head.uri)?;
+        let Some(keyring) = &self.keyring else {
+            let target = self.open_head(head, target)?;
+            let clauses = Clauses::read(&head.headers)?;
+            let (bytes, held) = read(body, memory, within).await?;
+            return Ok(Request::open(head.method.to_string(), target, bytes, clauses, held));
+        };
+        let checked = {
+            let headers = header_lines(&head.headers);
+            let request = RequestHead { method: head.method.as_str(), target, headers: &headers };
+            check_head(&keyring.in_force(), keyring.cache(), &self.rules, &request, now())?
+        };
+        let clauses = Clauses::read(&head.headers)?;
+        let (bytes, held) = read(body, memory, within).await?;
+        let verified = checked.with_body(bytes)?;
+        refuse_unsigned_clauses(&verified, &head.headers)?;
+        Ok(Request::verified(verified, clauses, held))
+    }
+
+    /// Lets a mutation in once.
+    pub(super) fn admit(&self, mutation: &Request) -> Result<(), Problem> {
+        match mutation.proof() {
+            Some(verified) => Ok(self.replay.admit(verified, now())?),
+            None => Ok(()),
+        }
+    }
+
+    /// Without authentication whoever reaches this address may do everything, and a page in this
+    /// machine's browser can reach it: its requests name the page, or a host that is not ours.
+    fn open_head(&self, head: &Parts, target: &str) -> Result<Target, Problem> {
+        let mut hosts = head.headers.get_all(header::HOST).iter();
+        let is_ours = |host: &[u8]| self.rules.authorities.iter().any(|a| a.as_bytes() == host);
+        match (hosts.next(), hosts.next()) {
+            (Some(host), None) if is_ours(host.as_bytes()) => {}
+            _ => {
+                let reason = "the host header is not an address that this node advertises";
+                return Err(AuthError::AccessDenied { reason }.into());
+            }
+        }
+        if head.headers.contains_key(header::ORIGIN) {
+            let reason = "requests of web pages are not served without authentication";
+            return Err(AuthError::AccessDenied { reason }.into());
+        }
+        Ok(Target::parse(target)?)
+    }
+}
+
+fn now() -> AmzDate {
+    AmzDate::from_unix(clock::wall())
+}
+
+/// The target as it stood in the request line, if that is a path.
+fn origin_form(uri: &Uri) -> Result<&str, AuthError> {
+    let target = uri.path_and_query().map(|target| target.as_str());
+    match (uri.scheme(), uri.authority(), target) {
+        (None, None, Some(target)) => Ok(target),
+        _ => Err(AuthError::InvalidUri { reason: "it is not of the form /path?query" }),
+    }
+}
+
+fn header_lines(headers: &HeaderMap) -> Vec<Header<'_>> {
+    headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
+}
+
+/// Reads the body, its bytes set aside before.
+async fn read(
+    body: &mut Body,
+    memory: &Memory,
+    within: Duration,
+) -> Result<(Bytes, Held), Problem> {
+    // Exact when its length was declared; a chunked one may become as long as any.
+    let declared = body.size_hint().exact();
+    let most =
+        declared.map_or(BODY_BYTES_MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    if most > BODY_BYTES_MAX {
+        return Err(AuthError::EntityTooLarge { max: BODY_BYTES_MAX }.into());
+    }
+    let held = memory.take(most).ok_or_else(Problem::no_memory)?;
+    Ok((body::read(body, within).await?, held))
+}
+
+/// Whoever stands between could else make an unconditional write of a conditional one, or the
+/// other way round. What a read is answered with they could replace anyway.
+fn refuse_unsigned_clauses(verified: &Verified, headers: &HeaderMap) -> Result<(), AuthError> {
+    let is_unsigned = clause::NAMES
+        .iter()
+        .any(|name| headers.contains_key(name) && !verified.signs_header(name.as_str()));
+    if is_unsigned && verified.method() != "GET" {
+        let reason = "If-Match and If-None-Match decide what is written; sign them";
+        return Err(AuthError::AccessDenied { reason });
+    }
+    Ok(())
+}

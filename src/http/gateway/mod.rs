@@ -1,0 +1,175 @@
+//! The store over HTTP, for whoever has a SigV4 signer and no client of ours.
+//!
+//! ```text
+//!   hyper -> door (verify the head, read the body, hold it against the signature) -> Request
+//!         -> routes (what is asked, from what was verified) -> etcd | keys -> GatewayStore
+//! ```
+//!
+//! Two ways to say the same: etcd's JSON (`POST /v1/kv/...`), and one key as a path
+//! (`/v1/keys/{key}`) with its value as the body and its modification revision as the entity tag.
+//!
+//! # What must stay true
+//! - There is one door. Handlers get a [`Request`](request::Request), which only it makes, and read
+//!   the method, the target and the body from what the verifier returned. Nothing is decoded twice.
+//! - A header that decides what is written (`If-Match`) counts only when it was signed.
+//! - A mutation is let in once: its signature is remembered for as long as it would be good for.
+//!   Here no request id stands behind a write, so one whose outcome is unknown is answered as such
+//!   and never repeated by the node.
+//! - What requests and answers take of the memory is bounded, by bytes, by time and by connections.
+//!
+//! # On failure
+//! Every refusal is a [`Problem`]: a status, a code that programs match on, and a message.
+
+mod body;
+mod clause;
+mod door;
+mod etcd;
+mod keys;
+mod memory;
+mod problem;
+mod reply;
+mod request;
+mod routes;
+mod store;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::HeaderValue;
+use axum::response::Response;
+
+use door::Door;
+use memory::Memory;
+use problem::Problem;
+use request::Request;
+use routes::Call;
+
+pub use routes::ROUTES;
+pub use store::{ClusterFigures, GatewayStore, StoreFuture};
+
+use crate::actors::Keyring;
+use crate::auth::ReplayGuard;
+use crate::config::HttpConfig;
+
+/// The OpenAPI description of the routes.
+pub const OPENAPI: &str = include_str!("openapi.json");
+
+/// Answered with every request, and written beside what is logged of it.
+const REQUEST_ID: &str = "x-chainfire-request-id";
+
+/// What a gateway is made of.
+pub struct GatewayParts {
+    /// What stands behind it.
+    pub store: Arc<dyn GatewayStore>,
+    /// What requests are verified with; none = nothing is, on a loopback listener.
+    pub keyring: Option<Arc<Keyring>>,
+    /// What the `host` header may be.
+    pub authorities: Vec<String>,
+    /// Remembers mutations. One for each node.
+    pub replay: Arc<ReplayGuard>,
+}
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Arc<dyn GatewayStore>,
+    door: Door,
+    memory: Memory,
+    timeout: Duration,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Remote(pub(super) SocketAddr);
+
+impl Gateway {
+    /// Of these parts, within the limits of `config`.
+    pub fn new(parts: GatewayParts, config: &HttpConfig) -> Self {
+        let timeout = Duration::from_millis(config.request_timeout_ms);
+        let shared = Shared {
+            store: parts.store,
+            door: Door::new(parts.keyring, parts.authorities, parts.replay),
+            memory: Memory::new(usize::try_from(config.bytes_max).unwrap_or(usize::MAX)),
+            timeout,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+/// Answers a request that is none of the probes'.
+pub(super) async fn serve(
+    gateway: Gateway,
+    Remote(remote): Remote,
+    request: axum::extract::Request,
+) -> Response {
+    let id = format!("{:032x}", rand::random::<u128>());
+    let mut response = match gateway.shared.answer(request, remote, &id).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(&id),
+    };
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+impl Shared {
+    async fn answer(
+        &self,
+        request: axum::extract::Request,
+        remote: SocketAddr,
+        id: &str,
+    ) -> Result<Response, Problem> {
+        let (head, mut body) = request.into_parts();
+        let opened = self.door.open(&head, &mut body, &self.memory, self.timeout).await;
+        let request = match opened {
+            Ok(request) => request,
+            Err(problem) => {
+                self.store.request_refused(problem.code());
+                tracing::info!(%remote, request_id = id, code = problem.code(), "refused over HTTP");
+                body::discard(body).await;
+                return Err(problem);
+            }
+        };
+        self.dispatch(&request).await
+    }
+
+    async fn dispatch(&self, request: &Request) -> Result<Response, Problem> {
+        let (call, key) = routes::find(request.method(), request.target())?;
+        let response = match call {
+            Call::Range => etcd::range(self, request).await,
+            Call::Put => etcd::put(self, request).await,
+            Call::DeleteRange => etcd::delete_range(self, request).await,
+            Call::Txn => etcd::txn(self, request).await,
+            Call::Compaction => etcd::compaction(self, request).await,
+            Call::MemberList => etcd::member_list(self, request).await,
+            Call::Status => etcd::status(self, request).await,
+            Call::ListKeys => keys::list(self, request, key).await,
+            Call::GetKey => keys::get(self, request, key).await,
+            Call::PutKey => keys::put(self, request, key).await,
+            Call::DeleteKey => keys::delete(self, request, key).await,
+        }?;
+        Ok(self.held(response))
+    }
+
+    /// Counts an answer against the memory until the socket has taken it.
+    fn held(&self, reply: reply::Reply) -> Response {
+        let bytes = self.memory.hold(reply.body);
+        let mut response = Response::new(Body::from(bytes));
+        *response.status_mut() = reply.status;
+        *response.headers_mut() = reply.headers;
+        response
+    }
+
+    /// Lets a mutation in once.
+    fn admit(&self, mutation: &Request) -> Result<(), Problem> {
+        let refused = |problem: &Problem| self.store.request_refused(problem.code());
+        self.door.admit(mutation).inspect_err(refused)
+    }
+}

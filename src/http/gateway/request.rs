@@ -1,0 +1,83 @@
+//! A request that came through the door.
+
+use bytes::Bytes;
+
+use super::clause::Clauses;
+use super::memory::Held;
+use crate::auth::{Target, Verified};
+use crate::rpc::transport::SessionUser;
+
+/// What may be dispatched from. Only the door makes one.
+#[derive(Debug)]
+pub(super) struct Request {
+    content: Content,
+    clauses: Clauses,
+    _held: Held,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// What the verifier returned.
+    Verified(Verified),
+    /// On a node without authentication.
+    Open { method: String, target: Target, body: Bytes },
+}
+
+impl Request {
+    pub(super) fn verified(verified: Verified, clauses: Clauses, held: Held) -> Self {
+        Self { content: Content::Verified(verified), clauses, _held: held }
+    }
+
+    pub(super) fn open(
+        method: String,
+        target: Target,
+        body: Bytes,
+        clauses: Clauses,
+        held: Held,
+    ) -> Self {
+        Self { content: Content::Open { method, target, body }, clauses, _held: held }
+    }
+
+    /// On whose behalf it is; none without authentication.
+    pub(super) fn user(&self) -> Option<SessionUser> {
+        let by = self.proof()?.by();
+        Some(SessionUser {
+            principal: by.principal().clone(),
+            access_key_id: by.access_key_id().to_owned(),
+        })
+    }
+
+    /// What the verifier returned; none without authentication.
+    pub(super) fn proof(&self) -> Option<&Verified> {
+        match &self.content {
+            Content::Verified(verified) => Some(verified),
+            Content::Open { .. } => None,
+        }
+    }
+
+    pub(super) fn method(&self) -> &str {
+        match &self.content {
+            Content::Verified(verified) => verified.method(),
+            Content::Open { method, .. } => method,
+        }
+    }
+
+    pub(super) fn target(&self) -> &Target {
+        match &self.content {
+            Content::Verified(verified) => verified.target(),
+            Content::Open { target, .. } => target,
+        }
+    }
+
+    pub(super) fn body(&self) -> &Bytes {
+        match &self.content {
+            Content::Verified(verified) => verified.body(),
+            Content::Open { body, .. } => body,
+        }
+    }
+
+    /// Its `If-Match` and `If-None-Match`.
+    pub(super) fn clauses(&self) -> &Clauses {
+        &self.clauses
+    }
+}
