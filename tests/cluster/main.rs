@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod access;
 mod backup;
 mod bad_input;
 mod failover;
