@@ -8,6 +8,7 @@
 #[cfg_attr(not(debug_assertions), allow(dead_code, unused_imports))]
 mod harness;
 
+mod access;
 mod backup;
 mod bad_input;
 mod failover;

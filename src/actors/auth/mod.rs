@@ -280,3 +280,71 @@ impl From<Denial> for RequestError {
         Self::PermissionDenied { reason: denial.to_string() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::access::ROOT;
+    use crate::types::{
+        AccessEdit, AccessKey, ClusterRequest, KeyRange, Permission, PermissionKind, RangeRequest,
+        Role, User,
+    };
+
+    /// Root with the key R, and ann, who may read under `a/`, with the key A.
+    fn tables() -> AccessTables {
+        let user = |name: &str, role: &str| {
+            let (name, roles) = (name.to_owned(), [role.to_owned()].into());
+            AccessEdit::SetUser(User { name, roles, active: true })
+        };
+        let key = |id: &str, user: &str| {
+            let (id, user, sealed_secret) = (id.to_owned(), user.to_owned(), "sealed".into());
+            AccessEdit::SetKey(AccessKey { id, user, version: 1, active: true, sealed_secret })
+        };
+        let permission = Permission { kind: PermissionKind::Read, range: KeyRange::prefix("a/") };
+        let role = Role { name: "reader".to_owned(), permissions: vec![permission] };
+        AccessTables::default().edited(
+            3,
+            &[
+                user(ROOT, ROOT),
+                key("R", ROOT),
+                user("ann", "reader"),
+                key("A", "ann"),
+                AccessEdit::SetRole(role),
+            ],
+        )
+    }
+
+    #[test]
+    fn the_door_decides_by_key_user_and_roles() {
+        let handle = AuthHandle::new(None);
+        handle.publish.send_replace(Arc::new(AuthView::new(Arc::new(tables()))));
+        let named = |name: &str| Principal(name.to_owned());
+        let ask = |principal: &Principal, key: Option<&str>, asked: Asked<'_>| {
+            handle.authorise(principal, key, asked).map_err(|denial| denial.name())
+        };
+        let inside = RangeRequest::new(KeyRange::single("a/1"));
+        let outside = RangeRequest::new(KeyRange::single("b"));
+        let standing = ClusterRequest::Standing { node_id: 1 };
+        let (range, standing) = (Asked::Range, Asked::Cluster(&standing));
+        let node = Principal::joining_node();
+        let (denied, gone) = (Err("not_permitted"), Err("key_not_in_force"));
+        for (principal, key, asked, decided) in [
+            (&named(ROOT), Some("R"), range(&outside), Ok(3)),
+            (&named(ROOT), Some("R"), Asked::Snapshot, Ok(3)),
+            (&named("ann"), Some("A"), range(&inside), Ok(3)),
+            (&named("ann"), Some("A"), range(&outside), denied),
+            (&named("ann"), Some("A"), Asked::Status, Ok(3)),
+            (&named("ann"), Some("A"), Asked::Snapshot, denied),
+            (&named("ann"), Some("A"), standing, denied),
+            (&named("ann"), Some("R"), range(&inside), gone),
+            (&named("ann"), Some("unknown"), Asked::Status, gone),
+            (&named("bob"), None, range(&inside), denied),
+            (&node, Some("@node"), standing, Ok(3)),
+            (&node, Some("@node"), range(&inside), denied),
+            (&node, Some("@node"), Asked::Status, denied),
+            (&Principal::anyone(), None, Asked::Snapshot, Ok(3)),
+        ] {
+            assert_eq!(ask(principal, key, asked), decided, "{principal:?} {asked:?}");
+        }
+    }
+}
