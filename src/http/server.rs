@@ -1,5 +1,6 @@
 //! The listener, and the bounds on who connects to it.
 
+use std::error::Error as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,12 +147,18 @@ impl Door {
                 Err(error) if error.is_parse() || error.is_parse_too_large() => {
                     metrics.connection_refused("http", "malformed");
                 }
-                Err(error) if error.is_timeout() => metrics.connection_refused("http", "timeout"),
+                Err(error) if is_late(&error) => metrics.connection_refused("http", "timeout"),
                 Err(error) => tracing::debug!(%error, "an HTTP connection ended badly"),
             }
             drop(permit);
         });
     }
+}
+
+/// Whether a head did not come in time, or an answer did not go.
+fn is_late(error: &hyper::Error) -> bool {
+    let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+    error.is_timeout() || io.is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut)
 }
 
 fn as_permits(count: u64) -> usize {
