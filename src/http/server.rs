@@ -35,6 +35,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct HttpServer {
     local_addr: SocketAddr,
     readiness: Readiness,
+    gateway: Option<Gateway>,
     stop: oneshot::Sender<()>,
     accepting: JoinHandle<()>,
 }
@@ -56,7 +57,7 @@ impl HttpServer {
         let (stop, stopped) = oneshot::channel();
         let door = Door {
             listener,
-            router: routes::router(metrics.clone(), readiness.clone(), gateway),
+            router: routes::router(metrics.clone(), readiness.clone(), gateway.clone()),
             connections: Arc::new(Semaphore::new(as_permits(config.connections_max))),
             timeout: Duration::from_millis(config.request_timeout_ms),
             idle_timeout: Duration::from_millis(config.idle_timeout_ms),
@@ -64,7 +65,7 @@ impl HttpServer {
             in_flight: GracefulShutdown::new(),
         };
         let accepting = tokio::spawn(door.accept_until(stopped));
-        Ok(Self { local_addr, readiness, stop, accepting })
+        Ok(Self { local_addr, readiness, gateway, stop, accepting })
     }
 
     /// Where it listens.
@@ -75,6 +76,13 @@ impl HttpServer {
     /// Says not ready from now on, while still answering: the first step of a shutdown.
     pub fn announce_stop(&self) {
         self.readiness.stop();
+    }
+
+    /// Takes no more requests to the store, and answers those that are under way.
+    pub async fn stop_gateway(&self, within: Duration) {
+        if let Some(gateway) = &self.gateway {
+            gateway.stop(within).await;
+        }
     }
 
     /// Stops accepting, and waits for requests in flight; no part of one takes longer than
