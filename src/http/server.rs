@@ -1,5 +1,6 @@
 //! The listener, and the bounds on who connects to it.
 
+use std::error::Error as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct HttpServer {
     local_addr: SocketAddr,
     readiness: Readiness,
+    gateway: Option<Gateway>,
     stop: oneshot::Sender<()>,
     accepting: JoinHandle<()>,
 }
@@ -55,7 +57,7 @@ impl HttpServer {
         let (stop, stopped) = oneshot::channel();
         let door = Door {
             listener,
-            router: routes::router(metrics.clone(), readiness.clone(), gateway),
+            router: routes::router(metrics.clone(), readiness.clone(), gateway.clone()),
             connections: Arc::new(Semaphore::new(as_permits(config.connections_max))),
             timeout: Duration::from_millis(config.request_timeout_ms),
             idle_timeout: Duration::from_millis(config.idle_timeout_ms),
@@ -63,7 +65,7 @@ impl HttpServer {
             in_flight: GracefulShutdown::new(),
         };
         let accepting = tokio::spawn(door.accept_until(stopped));
-        Ok(Self { local_addr, readiness, stop, accepting })
+        Ok(Self { local_addr, readiness, gateway, stop, accepting })
     }
 
     /// Where it listens.
@@ -74,6 +76,13 @@ impl HttpServer {
     /// Says not ready from now on, while still answering: the first step of a shutdown.
     pub fn announce_stop(&self) {
         self.readiness.stop();
+    }
+
+    /// Takes no more requests to the store, and answers those that are under way.
+    pub async fn stop_gateway(&self, within: Duration) {
+        if let Some(gateway) = &self.gateway {
+            gateway.stop(within).await;
+        }
     }
 
     /// Stops accepting, and waits for requests in flight; no part of one takes longer than
@@ -146,12 +155,18 @@ impl Door {
                 Err(error) if error.is_parse() || error.is_parse_too_large() => {
                     metrics.connection_refused("http", "malformed");
                 }
-                Err(error) if error.is_timeout() => metrics.connection_refused("http", "timeout"),
+                Err(error) if is_late(&error) => metrics.connection_refused("http", "timeout"),
                 Err(error) => tracing::debug!(%error, "an HTTP connection ended badly"),
             }
             drop(permit);
         });
     }
+}
+
+/// Whether a head did not come in time, or an answer did not go.
+fn is_late(error: &hyper::Error) -> bool {
+    let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+    error.is_timeout() || io.is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut)
 }
 
 fn as_permits(count: u64) -> usize {

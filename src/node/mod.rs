@@ -147,7 +147,7 @@ impl Node {
         if timeout(left(), self.actors.hand_over()).await.is_err() {
             tracing::warn!("leadership was not handed over in time");
         }
-        self.clients.stop(left()).await;
+        tokio::join!(self.clients.stop(left()), self.http.stop_gateway(left()));
         self.actors.stop().await;
         self.peers.stop(Duration::ZERO).await;
         self.metrics.forget_sources();

@@ -31,6 +31,7 @@ mod reply;
 mod request;
 mod routes;
 mod store;
+mod under_way;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,6 +46,7 @@ use memory::Memory;
 use problem::Problem;
 use request::Request;
 use routes::Call;
+use under_way::UnderWay;
 
 pub use routes::ROUTES;
 pub use store::{ClusterFigures, GatewayStore, StoreFuture};
@@ -82,6 +84,7 @@ struct Shared {
     door: Door,
     memory: Memory,
     timeout: Duration,
+    under_way: UnderWay,
 }
 
 /// Who is at the other end of a connection.
@@ -97,8 +100,16 @@ impl Gateway {
             door: Door::new(parts.keyring, parts.authorities, parts.replay),
             memory: Memory::new(usize::try_from(config.bytes_max).unwrap_or(usize::MAX)),
             timeout,
+            under_way: UnderWay::new(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Takes no more requests, and waits for those that are under way.
+    pub(super) async fn stop(&self, within: Duration) {
+        if !self.shared.under_way.end(within).await {
+            tracing::warn!("requests over HTTP were under way for too long");
+        }
     }
 }
 
@@ -126,6 +137,7 @@ impl Shared {
         remote: SocketAddr,
         id: &str,
     ) -> Result<Response, Problem> {
+        let _one = self.under_way.begin().ok_or_else(Problem::stopping)?;
         let (head, mut body) = request.into_parts();
         let opened = self.door.open(&head, &mut body, &self.memory, self.timeout).await;
         let request = match opened {

@@ -69,6 +69,11 @@ impl Problem {
         Self::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", message)
     }
 
+    /// The node stops; others serve.
+    pub(super) fn stopping() -> Self {
+        RequestError::Unavailable { reason: "the node is stopping".to_owned() }.into()
+    }
+
     /// As many bytes of requests and answers are in memory as may be.
     pub(super) fn no_memory() -> Self {
         RequestError::Overloaded { retry_after_ms: 1_000 }.into()

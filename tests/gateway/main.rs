@@ -1,0 +1,12 @@
+//! The HTTP gateway of a real node, asked over sockets with raw requests.
+
+mod conditions;
+mod etcd;
+mod keys;
+mod limits;
+mod open;
+mod openapi;
+mod refused;
+mod replay;
+mod streaming;
+mod support;
