@@ -2,14 +2,18 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chainfire::auth::credentials::ROOT_CREDENTIALS_FILE;
-use chainfire::auth::{Credentials, SecretKey};
+use chainfire::auth::{CLIENT_SERVICE, Credentials, SecretKey};
 use chainfire::client::{Client, Condition, Error, Failure, Step, Txn};
+use chainfire::rpc::api::WriteRequest;
+use chainfire::rpc::transport::{ConnectOptions, call_context, connect_store};
 use chainfire::types::access::ROOT;
 use chainfire::types::{
-    AccessError, AccessOperation, KeyRange, OperationError, Permission, PermissionKind,
+    AccessError, AccessKey, AccessOperation, AccessReply, AccessRequest, ClientId, KeyRange,
+    Operation, OperationError, Permission, PermissionKind, RequestError, RequestId,
 };
 
 use crate::harness::{Cluster, Load, PATIENCE, chainfire, eventually};
@@ -212,4 +216,42 @@ fn users_roles_and_keys_are_managed_from_the_command_line() {
     done(&["role", "remove", "web"]);
     let (code, _, error) = run(root, &["user", "show", "ann"]);
     assert!(code == Some(1) && error.contains("user ann does not exist"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_asked_for_twice_is_made_once_and_told_once() {
+    let cluster = Cluster::of_one();
+    let root = root(&cluster);
+    change(&root, AccessOperation::AddUser { name: "ann".into() }).await;
+    let credentials = Credentials::load(&root_file(&cluster)).expect("root's key was made");
+    let signer = Some(Arc::new(credentials.signer(CLIENT_SERVICE)));
+    let options = ConnectOptions { credentials: signer, ..ConnectOptions::default() };
+    let connection = connect_store(&cluster.endpoints(), &options).await.expect("let in");
+    let ask = async |request| {
+        let answer = connection.client.access(call_context(PATIENCE), request).await;
+        answer.expect("the node answers")
+    };
+    let request_id = RequestId { client: ClientId(7), sequence: 1, lowest_unanswered: 1 };
+    let create = AccessRequest::CreateKey { request_id, user: "ann".into() };
+    let Ok(AccessReply::KeyCreated(key)) = ask(create.clone()).await else { panic!("no key") };
+    let again = ask(create).await.expect_err("the secret is told once").to_string();
+    let advice = format!("key remove {}", key.access_key_id);
+    assert!(again.contains(&advice) && !again.contains(&key.secret_access_key), "{again}");
+    assert_eq!(root.keys(Some("ann")).await.expect("root may").len(), 1);
+
+    // Nobody seals a secret for the cluster, or goes round the call.
+    let key = AccessKey {
+        id: "CF00".into(),
+        user: "ann".into(),
+        version: 1,
+        active: true,
+        sealed_secret: "sealed".into(),
+    };
+    let request_id = RequestId { sequence: 2, ..request_id };
+    let operation = AccessOperation::CreateKey(key);
+    let sealed = AccessRequest::Change { request_id, operation: operation.clone() };
+    assert!(matches!(ask(sealed).await, Err(RequestError::Invalid { .. })));
+    let write = WriteRequest { request_id, operation: Operation::Access(operation) };
+    let answer = connection.client.write(call_context(PATIENCE), write).await;
+    assert!(matches!(answer.expect("the node answers"), Err(RequestError::Invalid { .. })));
 }

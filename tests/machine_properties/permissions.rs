@@ -225,7 +225,7 @@ fn check(granted: &Granted, leaf: &Leaf, path: &[bool]) -> bool {
     // Whoever may delete keys is told how many there were.
     let deletes = matches!(leaf, Leaf::Operation(TxnOperation::DeleteRange(_)));
     let other = granted
-        .store(&|key| !granted.read.contains(key) && !(deletes && granted.write.contains(key)));
+        .store(&|key| !(granted.read.contains(key) || deletes && granted.write.contains(key)));
     let Ok(elsewhere) = apply(&other, &command(operation));
     assert_eq!(applied.response, elsewhere.response, "{leaf:?} at {path:?}: {:?}", granted.tables);
     if txn.is_read_only() {
