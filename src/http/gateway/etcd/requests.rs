@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::scalars::{Blob, Named, Names, Number};
+use super::scalars::{Blob, Named, Names, Number, Object};
 use crate::http::gateway::problem::Problem;
 use crate::types::limits::TXN_TOTAL_MAX;
 use crate::types::{
@@ -22,7 +22,9 @@ pub(super) fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Probl
         return Err(Problem::invalid(message));
     }
     let body = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| Problem::invalid(format!("the body: {error}")))
+    let object = serde_json::from_slice(body);
+    let Object(read) = object.map_err(|error| Problem::invalid(format!("the body: {error}")))?;
+    Ok(read)
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -197,21 +199,26 @@ pub(super) struct NothingJson {}
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct TxnJson {
-    compare: Option<Vec<CompareJson>>,
-    success: Option<Vec<OperationJson>>,
-    failure: Option<Vec<OperationJson>>,
+    compare: Option<Vec<Object<CompareJson>>>,
+    success: Option<Vec<Object<OperationJson>>>,
+    failure: Option<Vec<Object<OperationJson>>>,
 }
 
 impl TryFrom<TxnJson> for TxnRequest {
     type Error = Problem;
 
     fn try_from(json: TxnJson) -> Result<Self, Problem> {
-        let compares = json.compare.unwrap_or_default().into_iter().map(Compare::try_from);
-        let operations = |list: Option<Vec<OperationJson>>| -> Result<Vec<_>, Problem> {
-            list.unwrap_or_default().into_iter().map(TxnOperation::try_from).collect()
+        let compares = json.compare.unwrap_or_default().into_iter();
+        let operations = |list: Option<Vec<Object<OperationJson>>>| -> Result<Vec<_>, Problem> {
+            list.unwrap_or_default()
+                .into_iter()
+                .map(|Object(operation)| operation.try_into())
+                .collect()
         };
         Ok(Self {
-            compares: compares.collect::<Result<_, _>>()?,
+            compares: compares
+                .map(|Object(compare)| compare.try_into())
+                .collect::<Result<_, _>>()?,
             success: operations(json.success)?,
             failure: operations(json.failure)?,
         })
@@ -222,13 +229,13 @@ impl TryFrom<TxnJson> for TxnRequest {
 #[serde(default, deny_unknown_fields)]
 struct OperationJson {
     #[serde(alias = "requestRange")]
-    request_range: Option<RangeJson>,
+    request_range: Option<Object<RangeJson>>,
     #[serde(alias = "requestPut")]
-    request_put: Option<PutJson>,
+    request_put: Option<Object<PutJson>>,
     #[serde(alias = "requestDeleteRange")]
-    request_delete_range: Option<DeleteRangeJson>,
+    request_delete_range: Option<Object<DeleteRangeJson>>,
     #[serde(alias = "requestTxn")]
-    request_txn: Option<Box<TxnJson>>,
+    request_txn: Option<Box<Object<TxnJson>>>,
 }
 
 impl TryFrom<OperationJson> for TxnOperation {
@@ -237,10 +244,10 @@ impl TryFrom<OperationJson> for TxnOperation {
     fn try_from(json: OperationJson) -> Result<Self, Problem> {
         let OperationJson { request_range, request_put, request_delete_range, request_txn } = json;
         match (request_range, request_put, request_delete_range, request_txn) {
-            (Some(range), None, None, None) => Ok(Self::Range(range.into())),
-            (None, Some(put), None, None) => Ok(Self::Put(put.into())),
-            (None, None, Some(delete), None) => Ok(Self::DeleteRange(delete.into())),
-            (None, None, None, Some(txn)) => Ok(Self::Txn((*txn).try_into()?)),
+            (Some(range), None, None, None) => Ok(Self::Range(range.0.into())),
+            (None, Some(put), None, None) => Ok(Self::Put(put.0.into())),
+            (None, None, Some(delete), None) => Ok(Self::DeleteRange(delete.0.into())),
+            (None, None, None, Some(txn)) => Ok(Self::Txn(txn.0.try_into()?)),
             _ => Err(Problem::invalid(
                 "each operation of a transaction is one of request_range, request_put, \
                  request_delete_range and request_txn",

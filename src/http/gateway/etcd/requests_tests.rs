@@ -48,7 +48,9 @@ fn what_is_not_known_is_refused_by_name() {
         (r#"{"key":"!"}"#, "base64"),
         (r#"{"keys_only":"true"}"#, "boolean"),
         (r#"{} {}"#, "trailing"),
-        (r#"[]"#, ""),
+        (r#"[]"#, "an object"),
+        (r#"["YQ=="]"#, "an object"),
+        ("null", "an object"),
         (r#"{"key":"#, "EOF"),
         ("\u{0}", "expected value"),
     ] {
@@ -95,6 +97,10 @@ fn a_transaction_with_everything() {
 fn an_operation_is_one_thing_and_a_compare_of_one_field() {
     for text in [
         r#"{"success":[{}]}"#,
+        r#"{"success":[null]}"#,
+        r#"{"success":[[[]]]}"#,
+        r#"{"success":[{"request_put":["YQ=="]}]}"#,
+        r#"{"compare":[["EQUAL"]]}"#,
         r#"{"success":[{"request_put":{},"request_range":{}}]}"#,
         r#"{"compare":[{"target":"MOD","version":"1"}]}"#,
         r#"{"compare":[{"version":"1","value":""}]}"#,
