@@ -24,7 +24,8 @@ use serde::{Deserialize, Serialize};
 pub use error::ConfigError;
 pub use initial_cluster::{InitialCluster, InitialClusterError};
 pub use sections::{
-    AuthConfig, HttpConfig, LimitsConfig, RaftConfig, SnapshotConfig, StorageConfig,
+    AuthConfig, HttpConfig, LimitsConfig, RaftConfig, SnapshotConfig, StorageConfig, TlsConfig,
+    TlsSection,
 };
 
 /// The port of the client listener, unless told.
@@ -85,6 +86,8 @@ pub struct NodeConfig {
     pub limits: LimitsConfig,
     /// Metrics and probes.
     pub http: HttpConfig,
+    /// Which listeners speak TLS.
+    pub tls: TlsConfig,
 }
 
 impl Default for NodeConfig {
@@ -109,6 +112,7 @@ impl Default for NodeConfig {
             snapshot: SnapshotConfig::default(),
             limits: LimitsConfig::default(),
             http: HttpConfig::default(),
+            tls: TlsConfig::default(),
         }
     }
 }

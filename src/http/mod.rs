@@ -14,6 +14,7 @@
 
 mod readiness;
 mod routes;
+mod secure;
 mod server;
 
 pub use readiness::Readiness;

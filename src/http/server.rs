@@ -12,8 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
-use super::{Readiness, routes};
+use super::{Readiness, routes, secure};
 use crate::config::HttpConfig;
+use crate::rpc::transport::tls::TlsServer;
 use crate::telemetry::NodeMetrics;
 
 /// Largest head of a request, in bytes. Ours have no more than a path.
@@ -41,6 +42,7 @@ impl HttpServer {
         config: &HttpConfig,
         metrics: NodeMetrics,
         readiness: Readiness,
+        tls: Option<TlsServer>,
     ) -> std::io::Result<Self> {
         let local_addr = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
@@ -50,6 +52,7 @@ impl HttpServer {
             connections: Arc::new(Semaphore::new(as_permits(config.connections_max))),
             timeout: Duration::from_millis(config.request_timeout_ms),
             metrics,
+            tls,
             in_flight: GracefulShutdown::new(),
         };
         let accepting = tokio::spawn(door.accept_until(stopped));
@@ -85,6 +88,7 @@ struct Door {
     connections: Arc<Semaphore>,
     timeout: Duration,
     metrics: NodeMetrics,
+    tls: Option<TlsServer>,
     in_flight: GracefulShutdown,
 }
 
@@ -111,15 +115,28 @@ impl Door {
         self.in_flight.shutdown().await;
     }
 
-    fn serve(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.timeout)
-            .max_buf_size(REQUEST_HEAD_BYTES_MAX)
-            .keep_alive(false)
-            .serve_connection(TokioIo::new(stream), self.service.clone());
-        let connection = self.in_flight.watch(connection);
-        let (timeout, metrics) = (self.timeout, self.metrics.clone());
+    fn serve(&self, socket: TcpStream, permit: OwnedSemaphorePermit) {
+        let (timeout, service) = (self.timeout, self.service.clone());
+        let (tls, in_flight) = (self.tls.clone(), self.in_flight.watcher());
+        let metrics = self.metrics.clone();
+        let refused = metrics.clone();
+        let connection = async move {
+            let stream = match secure::open(socket, tls.as_ref()).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::debug!(%error, "an HTTP connection was refused");
+                    refused.connection_refused("http", error.name());
+                    return Ok(());
+                }
+            };
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(timeout)
+                .max_buf_size(REQUEST_HEAD_BYTES_MAX)
+                .keep_alive(false)
+                .serve_connection(TokioIo::new(stream), service);
+            in_flight.watch(connection).await
+        };
         tokio::spawn(async move {
             match tokio::time::timeout(timeout, connection).await {
                 // Whoever hung up early, or sent what is not HTTP, was told by hyper.
@@ -150,7 +167,7 @@ mod tests {
     async fn serve(config: HttpConfig, readiness: Readiness) -> (HttpServer, NodeMetrics) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let metrics = NodeMetrics::new();
-        let server = HttpServer::start(listener, &config, metrics.clone(), readiness);
+        let server = HttpServer::start(listener, &config, metrics.clone(), readiness, None);
         (server.expect("started"), metrics)
     }
 

@@ -16,6 +16,7 @@ mod family;
 mod node_metrics;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use node_metrics::{
     DatabaseFigures, JoinFigures, NodeMetrics, RaftFigures, SnapshotKind, UPKEEP_INTERVAL,
