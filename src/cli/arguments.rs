@@ -9,6 +9,8 @@ use clap_complete::Shell;
 
 use super::bench::BenchArguments;
 use super::bytes::from_argument;
+use super::failure::CommandError;
+use super::tls::TlsArguments;
 use crate::auth::{Credentials, CredentialsError};
 use crate::client::{Client, ClientBuilder, DEFAULT_ENDPOINT};
 use crate::types::{KeyRange, SortOrder, SortTarget};
@@ -45,6 +47,8 @@ pub(super) struct Global {
     /// without authentication
     #[arg(long, global = true, env = "CHAINFIRE_CREDENTIALS", value_name = "FILE")]
     pub(super) credentials: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) tls: TlsArguments,
     /// How long one request may take, retries included: 500ms, 10s, 2m
     #[arg(long, global = true, default_value = "10s", value_name = "TIME", value_parser = duration)]
     pub(super) timeout: Duration,
@@ -68,7 +72,7 @@ pub(super) enum OutputFormat {
 pub(super) enum Command {
     /// Run a node
     #[cfg(feature = "server")]
-    Serve(super::serve::ServeArguments),
+    Serve(Box<super::serve::ServeArguments>),
     /// Make the keys of a new cluster: one file for its nodes, one for its root user
     #[cfg(feature = "server")]
     Keygen(super::keygen::KeygenArguments),
@@ -358,12 +362,16 @@ pub(super) enum Order {
 
 impl Global {
     /// A client as the arguments say.
-    pub(super) fn client(&self) -> Result<ClientBuilder, CredentialsError> {
+    pub(super) fn client(&self) -> Result<ClientBuilder, CommandError> {
         let named = self.endpoints.iter().map(|endpoint| endpoint.trim());
         let builder = Client::builder()
             .endpoints(named.filter(|endpoint| !endpoint.is_empty()))
             .timeout(self.timeout)
             .connect_timeout(self.timeout.min(Duration::from_secs(2)));
+        let builder = match self.tls.client()? {
+            Some(tls) => builder.tls(tls),
+            None => builder,
+        };
         Ok(match self.find_credentials()? {
             Some(credentials) => builder.credentials(&credentials),
             None => builder,
@@ -383,7 +391,7 @@ impl Global {
     }
 
     /// A client for one request: whoever answers first will do.
-    pub(super) fn client_for_one(&self) -> Result<ClientBuilder, CredentialsError> {
+    pub(super) fn client_for_one(&self) -> Result<ClientBuilder, CommandError> {
         Ok(self.client()?.follow_leader(false))
     }
 
