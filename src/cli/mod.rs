@@ -32,6 +32,7 @@ mod serve;
 #[cfg(feature = "server")]
 mod snapshot;
 mod terminal;
+mod tls;
 mod transfer;
 mod txn;
 

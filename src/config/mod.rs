@@ -25,6 +25,7 @@ pub use error::ConfigError;
 pub use initial_cluster::{InitialCluster, InitialClusterError};
 pub use sections::{
     AuditConfig, AuthConfig, HttpConfig, LimitsConfig, RaftConfig, SnapshotConfig, StorageConfig,
+    TlsConfig, TlsSection,
 };
 
 /// The port of the client listener, unless told.
@@ -90,6 +91,8 @@ pub struct NodeConfig {
     pub limits: LimitsConfig,
     /// The HTTP listener.
     pub http: HttpConfig,
+    /// Which listeners speak TLS.
+    pub tls: TlsConfig,
 }
 
 impl Default for NodeConfig {
@@ -116,6 +119,7 @@ impl Default for NodeConfig {
             snapshot: SnapshotConfig::default(),
             limits: LimitsConfig::default(),
             http: HttpConfig::default(),
+            tls: TlsConfig::default(),
         }
     }
 }

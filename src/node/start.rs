@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::joining::JoinError;
 use super::observer::{DoorObserver, Observer};
+use super::tls::Certificates;
 use super::{Node, OpenStorage, figures, founding, gateway, joining, keys, registry};
 use crate::actors::raft::{self, ConsensusError, ConsensusParts, NodeDescription};
 use crate::actors::{
@@ -27,6 +28,7 @@ use crate::rpc::server::{
     Admission, DirectStore, ListenError, Listener, ListenerLimits, PeerDoor, PeerService,
     StoreBackend, StoreDoor,
 };
+use crate::rpc::transport::tls::TlsFileError;
 use crate::rpc::transport::{self, Guard, ServiceRequest as _};
 use crate::storage::detached::NO_NODE;
 use crate::storage::log::{LogOptions, LogStore};
@@ -115,6 +117,9 @@ pub enum StartError {
     /// A key file cannot be used.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// A certificate or its key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsFileError),
     /// The data directory is there, and the keys of its cluster are not.
     #[error(
         "{} is missing, and {} holds data; give the --cluster-key file of its cluster, or make one \
@@ -182,13 +187,14 @@ impl Node {
     /// Starts a node on the current tokio runtime. It takes part in its cluster when this returns,
     /// and [`ready`](Self::ready) tells when it can serve.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
-        Self::start_from(config, Origin::Founder).await
+        // Boxed: the way up holds much, and whoever starts a node should not have to.
+        Box::pin(Self::start_from(config, Origin::Founder)).await
     }
 
     /// Starts a node that was given its identity by a cluster. It founds nothing: until a member
     /// has given it a snapshot and added it, it only listens for peers.
     pub async fn start_given(config: NodeConfig, identity: Identity) -> Result<Self, StartError> {
-        Self::start_from(config, Origin::Given(identity)).await
+        Box::pin(Self::start_from(config, Origin::Given(identity))).await
     }
 
     async fn start_from(config: NodeConfig, origin: Origin) -> Result<Self, StartError> {
@@ -196,11 +202,14 @@ impl Node {
         // Before anything can have been asked: what is dated before it was not seen here.
         let started = AmzDate::from_unix(clock::wall());
         let cluster_key = keys::load(&config)?;
-        let sockets = bind(&config).await?;
+        let certificates = Certificates::load(&config.tls)?;
+        let sockets = bind(&config, &certificates).await?;
+        let introduction =
+            joining::introduction(cluster_key.as_ref(), certificates.to_members.clone());
         let (client, peer) = (sockets.client.local_addr(), sockets.peer.local_addr());
         let origin = match origin {
             Origin::Founder => {
-                match joining::identity(&config, cluster_key.as_ref(), client, peer).await? {
+                match joining::identity(&config, &introduction, client, peer).await? {
                     Some(identity) => Origin::Given(identity),
                     None => Origin::Founder,
                 }
@@ -230,6 +239,7 @@ impl Node {
             observer: observer.clone(),
             not_recognised: not_recognised.clone(),
             credentials: cluster_key.as_ref().map(|key| Arc::new(key.peer_signer())),
+            tls: certificates.to_peers.clone(),
             ..PeerDialer::new(ours)
         });
         registry::follow(&storage.state, peers.clone(), incarnations.clone());
@@ -279,9 +289,8 @@ impl Node {
             found(&raft, &config, &founders, &identity).await?;
         } else {
             let supervisor = actors.supervisor.clone();
-            let signer = cluster_key.as_ref().map(joining::signer);
-            let watch = joining::watch(config.data_dir.clone(), signer, raft.clone(), supervisor);
-            tokio::spawn(watch);
+            let directory = config.data_dir.clone();
+            tokio::spawn(joining::watch(directory, introduction, raft.clone(), supervisor));
         }
         let backend = StoreBackend::new(
             raft.clone(),
@@ -318,17 +327,30 @@ impl Node {
             metrics.clone(),
             readiness,
             Some(gateway),
+            certificates.http.clone(),
         )
         .map_err(StartError::Runtime)?;
+        let certificates = certificates.watch(&metrics);
         let _upkeep = metrics.spawn_upkeep();
         let shutdown_max = Duration::from_millis(config.limits.shutdown_timeout_ms);
-        Ok(Self { actors, clients, peers, http, storage, metrics, shutdown_max, _upkeep })
+        Ok(Self {
+            actors,
+            clients,
+            peers,
+            http,
+            storage,
+            metrics,
+            certificates,
+            shutdown_max,
+            _upkeep,
+        })
     }
 }
 
-async fn bind(config: &NodeConfig) -> Result<Sockets, StartError> {
+async fn bind(config: &NodeConfig, tls: &Certificates) -> Result<Sockets, StartError> {
     let client = Listener::bind(&config.listen_client.to_string()).await?;
-    let peer = Listener::bind(&config.listen_peer.to_string()).await?;
+    let client = client.with_tls(tls.client.clone());
+    let peer = Listener::bind(&config.listen_peer.to_string()).await?.with_tls(tls.peer.clone());
     let http = TcpListener::bind(config.listen_http).await;
     let http = http.map_err(|source| StartError::Bind { addr: config.listen_http, source })?;
     Ok(Sockets { client, peer, http })

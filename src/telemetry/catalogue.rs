@@ -210,6 +210,18 @@ pub const INSECURE_NO_AUTH: Metric = gauge(
     "Whether the node serves whoever connects, without authentication: 1 yes, 0 no.",
 );
 
+/// Label: `listener`.
+pub const TLS_NOT_AFTER: Metric = gauge(
+    "chainfire_tls_certificate_not_after_seconds",
+    Unit::Seconds,
+    "When the certificate of a listener expires, in seconds since 1970.",
+);
+/// Labels: `listener`, `outcome`.
+pub const TLS_RELOADS: Metric = counter(
+    "chainfire_tls_reloads_total",
+    "How often the certificate of a listener was read again: ok, or failed and the old one kept.",
+);
+
 /// Label: `environment`, `log` or `state`.
 pub const DATABASE_BYTES: Metric =
     gauge("chainfire_database_bytes", Unit::Bytes, "Size of the database file on the disk.");
@@ -325,6 +337,8 @@ pub const ALL: &[Metric] = &[
     AUTH_REFUSALS,
     AUDIT_LOST,
     INSECURE_NO_AUTH,
+    TLS_NOT_AFTER,
+    TLS_RELOADS,
     DATABASE_BYTES,
     DATABASE_USED_BYTES,
     DATABASE_LIMIT_BYTES,

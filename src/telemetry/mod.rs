@@ -17,6 +17,7 @@ mod family;
 mod node_metrics;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use audit::{AuditCaller, AuditLog, AuditRecord, Decision};
 pub use node_metrics::{

@@ -166,6 +166,10 @@ impl NodeMetrics {
         Self { inner: Arc::new(inner) }
     }
 
+    pub(super) fn recorder(&self) -> &PrometheusRecorder {
+        &self.inner.recorder
+    }
+
     /// Everything, in Prometheus' text format. Reads `/proc` and asks the sources added with
     /// [`on_scrape`](Self::on_scrape): call it where blocking for a moment is allowed.
     pub fn render(&self) -> String {
@@ -458,17 +462,23 @@ fn node_label(name: &'static str, node: NodeId) -> Vec<Label> {
     vec![Label::new(name, node.to_string())]
 }
 
-fn static_labels<const N: usize>(pairs: [(&'static str, &'static str); N]) -> Vec<Label> {
+pub(super) fn static_labels<const N: usize>(
+    pairs: [(&'static str, &'static str); N],
+) -> Vec<Label> {
     pairs.into_iter().map(|(name, value)| Label::from_static_parts(name, value)).collect()
 }
 
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
 
-fn counter(recorder: &PrometheusRecorder, metric: &Metric, labels: Vec<Label>) -> Counter {
+pub(super) fn counter(
+    recorder: &PrometheusRecorder,
+    metric: &Metric,
+    labels: Vec<Label>,
+) -> Counter {
     recorder.register_counter(&Key::from_parts(metric.name, labels), &METADATA)
 }
 
-fn gauge(recorder: &PrometheusRecorder, metric: &Metric, labels: Vec<Label>) -> Gauge {
+pub(super) fn gauge(recorder: &PrometheusRecorder, metric: &Metric, labels: Vec<Label>) -> Gauge {
     recorder.register_gauge(&Key::from_parts(metric.name, labels), &METADATA)
 }
 

@@ -27,6 +27,8 @@ fn busy_metrics() -> NodeMetrics {
     metrics.database("log", &figures);
     metrics.mailbox_depth("raft", 7);
     metrics.actor_restarted("snapshot");
+    metrics.tls_certificate("client", 1_900_000_000);
+    metrics.tls_reloaded("client", "ok");
     metrics
 }
 

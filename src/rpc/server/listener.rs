@@ -1,5 +1,8 @@
 //! A port: accepts connections, shakes hands, runs them, and closes them in order.
 //!
+//! A port either speaks TLS or does not. On one that does, whoever comes without it is told so in
+//! the clear; those beyond the limit of connections are closed before any work of TLS is done.
+//!
 //! The accept loop does nothing but accept: each connection has a task of its own from its first
 //! byte on, so a silent or hostile one delays nobody. There are never more of these tasks than
 //! connections allowed and [`REFUSED_AT_ONCE_MAX`], which tell those beyond the limit that it is
@@ -26,9 +29,10 @@ use super::limits::{
 };
 use super::service::{CallerRefused, Door, RequestObserver, Service};
 use crate::rpc::transport::limits::HANDSHAKE_TIMEOUT;
+use crate::rpc::transport::tls::{Opened, TlsServer};
 use crate::rpc::transport::{
     AcceptError, FrameError, FrameLimits, HandshakeError, Hello, Judge, Refusal, SealedFrames,
-    Sealer, ServerTransport, accept, configure_socket, refuse,
+    Sealer, ServerTransport, Stream, TlsError, accept, configure_socket, refuse,
 };
 
 /// Why there is no listener.
@@ -93,6 +97,7 @@ impl ListenerLimits {
 pub struct Listener {
     socket: TcpListener,
     local_addr: SocketAddr,
+    tls: Option<TlsServer>,
 }
 
 impl Listener {
@@ -101,12 +106,18 @@ impl Listener {
         let bound = TcpListener::bind(address).await;
         let bound = bound.and_then(|socket| Ok((socket.local_addr()?, socket)));
         match bound {
-            Ok((local_addr, socket)) => Ok(Self { socket, local_addr }),
+            Ok((local_addr, socket)) => Ok(Self { socket, local_addr, tls: None }),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 Err(ListenError::InUse { address: address.to_owned() })
             }
             Err(source) => Err(ListenError::Bind { address: address.to_owned(), source }),
         }
+    }
+
+    /// Speaks TLS, if there is something to speak it with.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<TlsServer>) -> Self {
+        Self { tls, ..self }
     }
 
     /// What was bound; tells the port when 0 was asked for.
@@ -123,7 +134,8 @@ impl Listener {
         observer: Arc<dyn RequestObserver>,
     ) -> ListenerHandle {
         let (stop, stopped) = watch::channel(None);
-        let shared = Shared { door, limits, node, observer, stop: stopped };
+        let tls = self.tls;
+        let shared = Shared { door, limits, tls, node, observer, stop: stopped };
         let task = tokio::spawn(serve(self.socket, Arc::new(shared)));
         ListenerHandle { local_addr: self.local_addr, stop, task }
     }
@@ -155,6 +167,7 @@ impl ListenerHandle {
 struct Shared<D> {
     door: D,
     limits: ListenerLimits,
+    tls: Option<TlsServer>,
     node: Arc<Admission>,
     observer: Arc<dyn RequestObserver>,
     stop: watch::Receiver<Option<Instant>>,
@@ -207,6 +220,9 @@ async fn turn_away<D: Door>(
     remote: SocketAddr,
     _place: OwnedSemaphorePermit,
 ) {
+    if shared.tls.is_some() {
+        return shared.observer.connection_refused(shared.door.name(), "full");
+    }
     let full = Refusal::Full { max: shared.limits.connections_max as u64 };
     let wait = shared.limits.handshake_timeout;
     let error = refuse(&mut stream, shared.door.identity(), wait, full).await;
@@ -216,16 +232,16 @@ async fn turn_away<D: Door>(
 /// A connection from its first byte to its last.
 async fn converse<D: Door>(
     shared: Arc<Shared<D>>,
-    mut stream: TcpStream,
+    socket: TcpStream,
     remote: SocketAddr,
     _place: OwnedSemaphorePermit,
 ) {
     let mut stop = shared.stop.clone();
     let shaken = tokio::select! {
-        shaken = shake_hands(&shared, &mut stream, remote) => shaken,
+        shaken = shake_hands(&shared, socket, remote) => shaken,
         () = stopping(&mut stop) => return,
     };
-    let Welcomed { service, limits, sealer, key } = match shaken {
+    let Welcomed { stream, service, limits, sealer, key } = match shaken {
         Ok(opened) => opened,
         Err(error) => return note(&shared, remote, &error),
     };
@@ -268,6 +284,7 @@ async fn converse<D: Door>(
 
 /// A connection that was let in.
 struct Welcomed<S> {
+    stream: Stream,
     service: S,
     limits: FrameLimits,
     sealer: Sealer,
@@ -290,15 +307,29 @@ impl<D: Door> Judge for AtTheDoor<'_, D> {
 
 async fn shake_hands<D: Door>(
     shared: &Shared<D>,
-    stream: &mut TcpStream,
+    socket: TcpStream,
     remote: SocketAddr,
 ) -> Result<Welcomed<D::Service>, AcceptError> {
-    configure_socket(stream).map_err(HandshakeError::from)?;
-    let (door, wait) = (&shared.door, shared.limits.handshake_timeout);
-    let accepted = accept(stream, door.identity(), door.guard(), wait, AtTheDoor(door)).await?;
+    configure_socket(&socket).map_err(HandshakeError::from)?;
+    let (door, give_up) = (&shared.door, Instant::now() + shared.limits.handshake_timeout);
+    let left = || give_up.saturating_duration_since(Instant::now());
+    let mut stream = match &shared.tls {
+        None => Stream::Plain(socket),
+        Some(tls) => match timeout_at(give_up, tls.open(socket)).await {
+            Err(_elapsed) => return Err(HandshakeError::Timeout.into()),
+            Ok(Err(error)) => return Err(HandshakeError::Tls(error).into()),
+            Ok(Ok(Opened::Tls(stream))) => Stream::Tls(stream),
+            Ok(Ok(Opened::Plain(mut socket))) => {
+                let refusal = Refusal::TlsRequired;
+                return Err(refuse(&mut socket, door.identity(), left(), refusal).await);
+            }
+        },
+    };
+    let (identity, guard) = (door.identity(), door.guard());
+    let accepted = accept(&mut stream, identity, guard, left(), AtTheDoor(door)).await?;
     let key = accepted.user.as_ref().map(|user| user.access_key_id.clone());
     let (service, limits) = door.open(&accepted.hello, accepted.user, remote);
-    Ok(Welcomed { service, limits, sealer: accepted.sealer, key })
+    Ok(Welcomed { stream, service, limits, sealer: accepted.sealer, key })
 }
 
 /// Counts a connection that did not get in.
@@ -307,7 +338,9 @@ fn note<D: Door>(shared: &Shared<D>, remote: SocketAddr, error: &AcceptError) {
         AcceptError::Refused(refusal) | AcceptError::Unproven { refusal, .. } => refusal.name(),
         AcceptError::Handshake(error) => match error {
             HandshakeError::Timeout => "timeout",
-            HandshakeError::Socket(_) => "broken",
+            HandshakeError::Socket(_) | HandshakeError::Tls(TlsError::Socket(_)) => "broken",
+            HandshakeError::TlsUnexpected => "unexpected_tls",
+            HandshakeError::Tls(_) => "tls",
             _ => "malformed",
         },
     };
