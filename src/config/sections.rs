@@ -25,11 +25,20 @@ pub struct AuthConfig {
 }
 
 /// Who did what.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditConfig {
-    /// The file that audit lines are appended to; none = the log, under `chainfire::audit`.
+    /// The file that audit lines are appended to; none = `audit.log` in the data directory.
     pub file: Option<PathBuf>,
+    /// Above this size the file becomes `FILE.1`, in the place of the one before, and a new one is
+    /// begun; 0 = never, for a file that something else rotates.
+    pub file_bytes_max: u64,
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self { file: None, file_bytes_max: 64 * MIB }
+    }
 }
 
 /// Timings and batch sizes of consensus.

@@ -19,7 +19,7 @@ use crate::actors::{
 };
 use crate::auth::{AmzDate, CLIENT_SERVICE, ClusterKey, KeyFileError, PEER_SERVICE};
 use crate::clock;
-use crate::config::{ConfigError, InitialCluster, LimitsConfig, NodeConfig};
+use crate::config::{AuditConfig, ConfigError, InitialCluster, LimitsConfig, NodeConfig};
 use crate::http::{HttpServer, Readiness};
 use crate::rpc::api::StoreRequest;
 use crate::rpc::peer::{Incarnations, Lane, PeerConnections, PeerDialer, PeerRequest};
@@ -50,8 +50,13 @@ pub enum StartError {
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// The audit log could not be opened.
-    #[error("the audit log cannot be opened: {source}; check audit.file in the configuration")]
+    #[error(
+        "cannot open the audit log {}: {source}; check audit.file in the configuration",
+        file.display()
+    )]
     Audit {
+        /// The file.
+        file: PathBuf,
         /// Why.
         source: std::io::Error,
     },
@@ -218,13 +223,12 @@ impl Node {
         };
         let founders = config.founders(sockets.peer.local_addr());
         let metrics = NodeMetrics::new();
-        let audit = AuditLog::start(config.audit.file.clone(), metrics.clone());
-        let audit = audit.map_err(|source| StartError::Audit { source })?;
         metrics.insecure_no_auth(cluster_key.is_none());
-        let doors = Arc::new(DoorObserver { metrics: metrics.clone(), audit: audit.clone() });
         let (fatal, failure) = FatalSink::channel();
         let founds = matches!(origin, Origin::Founder);
         let (storage, identity) = open(&config, &founders, origin, &metrics, fatal).await?;
+        let audit = start_audit(&config, &storage, &metrics)?;
+        let doors = Arc::new(DoorObserver { metrics: metrics.clone(), audit: audit.clone() });
 
         let observer = Arc::new(Observer(metrics.clone()));
         let ours = transport::Identity {
@@ -354,6 +358,18 @@ async fn bind(config: &NodeConfig, tls: &Certificates) -> Result<Sockets, StartE
     let http = TcpListener::bind(config.listen_http).await;
     let http = http.map_err(|source| StartError::Bind { addr: config.listen_http, source })?;
     Ok(Sockets { client, peer, http })
+}
+
+/// The audit log, where the configuration wants it or in the data directory.
+fn start_audit(
+    config: &NodeConfig,
+    storage: &OpenStorage,
+    metrics: &NodeMetrics,
+) -> Result<AuditLog, StartError> {
+    let AuditConfig { file, file_bytes_max } = config.audit.clone();
+    let file = file.unwrap_or_else(|| storage.directory.audit_path());
+    let started = AuditLog::start(file.clone(), file_bytes_max, metrics.clone());
+    started.map_err(|source| StartError::Audit { file, source })
 }
 
 /// What clients' signatures are checked with.

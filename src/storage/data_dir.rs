@@ -34,8 +34,11 @@ const IDENTITY: &str = "IDENTITY";
 const SUBDIRECTORIES: [&str; 4] = ["log", "state", "snapshots", "incoming"];
 /// Everything a node makes in its directory; `FORMAT` goes first, so that what is half removed is
 /// no data directory.
-pub(super) const CONTENTS: [&str; 7] =
-    [FORMAT, IDENTITY, "log", "state", "snapshots", "incoming", LOCK];
+pub(super) const CONTENTS: [&str; 9] =
+    [FORMAT, IDENTITY, "log", "state", "snapshots", "incoming", AUDIT, AUDIT_BEFORE, LOCK];
+/// The audit log, and the one before it.
+const AUDIT: &str = "audit.log";
+const AUDIT_BEFORE: &str = "audit.log.1";
 /// Key files of a node that has them in its data directory; they are there before it is one.
 const KEY_FILES: [&str; 2] = [CLUSTER_KEY_FILE, ROOT_CREDENTIALS_FILE];
 /// What a mounted, empty file system may hold.
@@ -166,6 +169,11 @@ impl DataDir {
     /// Where finished snapshot files lie.
     pub fn snapshots_path(&self) -> PathBuf {
         self.inner.path.join("snapshots")
+    }
+
+    /// Where the audit log lies, unless it is kept elsewhere.
+    pub fn audit_path(&self) -> PathBuf {
+        self.inner.path.join(AUDIT)
     }
 
     /// Where snapshot files lie while they arrive.

@@ -12,8 +12,9 @@ use chainfire::rpc::api::WriteRequest;
 use chainfire::rpc::transport::{ConnectOptions, call_context, connect_store};
 use chainfire::types::access::ROOT;
 use chainfire::types::{
-    AccessError, AccessKey, AccessOperation, AccessReply, AccessRequest, ClientId, KeyRange,
-    Operation, OperationError, Permission, PermissionKind, RequestError, RequestId,
+    AccessError, AccessKey, AccessOperation, AccessReply, AccessRequest, Answer, ClientId,
+    KeyRange, Operation, OperationError, Permission, PermissionKind, PutRequest, RequestError,
+    RequestId,
 };
 
 use crate::harness::{Cluster, Load, PATIENCE, chainfire, eventually};
@@ -254,4 +255,33 @@ async fn a_key_that_is_asked_for_twice_is_made_once_and_told_once() {
     let write = WriteRequest { request_id, operation: Operation::Access(operation) };
     let answer = connection.client.write(call_context(PATIENCE), write).await;
     assert!(matches!(answer.expect("the node answers"), Err(RequestError::Invalid { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_given_the_answer_to_another_users_write() {
+    let cluster = Cluster::of_one();
+    let root = root(&cluster);
+    let ann = add_user(&root, "ann").await;
+    root.put("secret", "s3cr3t").await.expect("root may do everything");
+    let request_id = RequestId { client: ClientId(7), sequence: 1, lowest_unanswered: 1 };
+    let put = |key: &'static str| WriteRequest {
+        request_id,
+        operation: Operation::Put(PutRequest {
+            key: key.into(),
+            prev_kv: true,
+            ..PutRequest::default()
+        }),
+    };
+    let mut previous = Vec::new();
+    let roots = Credentials::load(&root_file(&cluster)).expect("root's key was made");
+    for (credentials, key) in [(&roots, "secret"), (&roots, "secret"), (&ann, "ann/1")] {
+        let credentials = Some(Arc::new(credentials.signer(CLIENT_SERVICE)));
+        let options = ConnectOptions { credentials, ..ConnectOptions::default() };
+        let connection = connect_store(&cluster.endpoints(), &options).await.expect("let in");
+        let answer = connection.client.write(call_context(PATIENCE), put(key)).await;
+        let Ok(Ok(Answer::Put(answer))) = answer else { panic!("{answer:?}") };
+        previous.push(answer.prev_kv.map(|pair| pair.value));
+    }
+    // Root's retry is answered as the first time; under the same name ann's is another write.
+    assert_eq!(previous, [Some("s3cr3t".into()), Some("s3cr3t".into()), None]);
 }

@@ -11,6 +11,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -27,8 +28,8 @@ use crate::rpc::peer::ForwardedWrite;
 use crate::rpc::transport::SessionUser;
 use crate::telemetry::{AuditCaller, AuditLog, AuditRecord, Decision};
 use crate::types::{
-    Answer, Asked, ClusterReply, ClusterRequest, Member, NodeStatus, Operation, Principal,
-    RangeAnswer, RangeRequest, RequestError, RequestId, TxnAnswer, TxnRequest,
+    Answer, Asked, ClientId, ClusterReply, ClusterRequest, Member, NodeStatus, Operation,
+    Principal, RangeAnswer, RangeRequest, RequestError, RequestId, TxnAnswer, TxnRequest,
 };
 
 /// What every caller shares.
@@ -128,6 +129,16 @@ impl StoreSession {
         &self.principal
     }
 
+    /// The name of a write among those of its user alone. The first answer to a write is kept under
+    /// its name, and may hold pairs: whoever learns a name of another user (audit lines have them)
+    /// must not be answered by it.
+    fn own(&self, id: RequestId) -> RequestId {
+        if self.principal.is_builtin() {
+            return id;
+        }
+        RequestId { client: client_of(&self.principal, id.client), ..id }
+    }
+
     /// Lets in what is well formed and permitted. A refusal is audited here, a change by its
     /// permit.
     pub(super) fn permit<'a>(
@@ -195,7 +206,7 @@ impl StoreSession {
         let asked = asked.unwrap_or(Asked::Operation(&operation));
         let permit = self.permit(request_id, asked)?;
         let write = ForwardedWrite {
-            request_id,
+            request_id: request_id.map(|request_id| self.own(request_id)),
             principal: self.principal.clone(),
             auth_revision: permit.auth_revision,
             operation,
@@ -287,6 +298,18 @@ impl StoreSession {
     }
 }
 
+/// A client as the log knows it: the same on every node, another for every user.
+fn client_of(principal: &Principal, client: ClientId) -> ClientId {
+    let digest = Sha256::new()
+        .chain_update(b"chainfire client of a user\0")
+        .chain_update(&principal.0)
+        // No name has this byte.
+        .chain_update([0])
+        .chain_update(client.0.to_be_bytes())
+        .finalize();
+    ClientId(digest.iter().take(16).fold(0, |id, byte| id << 8 | u128::from(*byte)))
+}
+
 /// Refuses what no client of ours sends.
 pub(super) fn validate_request_id(id: &RequestId) -> Result<(), RequestError> {
     let counted_from_one = id.lowest_unanswered >= 1;
@@ -318,7 +341,7 @@ fn refuse_not_for_clients(operation: &Operation) -> Result<(), RequestError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{ClientId, PeerAddress};
+    use crate::types::PeerAddress;
 
     #[test]
     fn a_request_id_counts_itself_among_the_unanswered() {
@@ -328,6 +351,16 @@ mod tests {
             let id = RequestId { client: ClientId(1), sequence, lowest_unanswered };
             assert_eq!(validate_request_id(&id).is_ok(), valid, "{id:?}");
         }
+    }
+
+    #[test]
+    fn a_client_of_one_user_is_none_of_another() {
+        let of = |name: &str, client| client_of(&Principal(name.to_owned()), ClientId(client));
+        assert_eq!(of("ann", 1), of("ann", 1));
+        let others = [of("ann", 2), of("bob", 1), of("an", 1), ClientId(1)];
+        assert!(others.iter().all(|other| *other != of("ann", 1)));
+        // Every node must say the same, of every release.
+        assert_eq!(of("ann", 1), ClientId(0x8ef5_3629_134b_69fe_e21f_db43_e240_7450));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! something.
 //!
 //! ```text
-//!   request --record--> bounded queue --a thread--> a file, or tracing (target chainfire::audit)
+//!   request --record--> bounded queue --a thread--> a file; refusals also through tracing
 //! ```
 //!
 //! # What must stay true
@@ -12,7 +12,8 @@
 //!
 //! # On failure
 //! A file that cannot be written is tried again with the next lines; the first failure of a row is
-//! logged. A file that was moved away, as log rotation does, is made anew.
+//! logged. A file that was moved away, as log rotation does, is made anew. What it may take of the
+//! disk is bounded: two files of a size that the configuration sets.
 
 mod file;
 mod line;
@@ -25,7 +26,6 @@ use std::time::Duration;
 use std::{io, mem, thread};
 
 use file::AuditFile;
-use tracing::Level;
 
 use super::NodeMetrics;
 use crate::clock;
@@ -86,8 +86,6 @@ pub struct AuditLog {
 
 struct Inner {
     shared: Arc<Shared>,
-    /// Whether the lines go into a file of their own.
-    has_file: bool,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -104,34 +102,25 @@ struct Queue {
 }
 
 impl AuditLog {
-    /// Starts the log: into `file`, or through `tracing` without one.
+    /// Starts the log, in `file`, of at most `file_bytes_max` bytes (0 = any number).
     ///
     /// # Errors
     /// When the file cannot be opened, or there is no thread.
-    pub fn start(file: Option<PathBuf>, metrics: NodeMetrics) -> io::Result<Self> {
-        let file = file.map(AuditFile::open).transpose()?;
-        let has_file = file.is_some();
+    pub fn start(file: PathBuf, file_bytes_max: u64, metrics: NodeMetrics) -> io::Result<Self> {
+        let file = AuditFile::open(file, file_bytes_max)?;
         let (queue, filled) = (Mutex::default(), Condvar::new());
         let shared = Arc::new(Shared { metrics, queue, filled });
         let writer = Arc::clone(&shared);
         let thread = thread::Builder::new().name("audit".to_owned());
         let thread = thread.spawn(move || writer.write_all(file))?;
-        Ok(Self { inner: Arc::new(Inner { shared, has_file, thread: Some(thread) }) })
-    }
-
-    /// Whether lines about what was let in are written at all: a filter of the log may leave them
-    /// out, and then they need not wait.
-    fn hears_changes(&self) -> bool {
-        self.inner.has_file || tracing::enabled!(target: "chainfire::audit", Level::INFO)
+        Ok(Self { inner: Arc::new(Inner { shared, thread: Some(thread) }) })
     }
 
     /// Adds a line. Refusals are counted by their reason as well.
     pub fn record(&self, record: AuditRecord) {
         let shared = &self.inner.shared;
-        match record.decision {
-            Decision::Refused(reason) => shared.metrics.auth_refused(reason),
-            Decision::Allowed if !self.hears_changes() => return,
-            Decision::Allowed => {}
+        if let Decision::Refused(reason) = record.decision {
+            shared.metrics.auth_refused(reason);
         }
         let mut queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.lines.len() >= QUEUE_LINES_MAX {
@@ -170,46 +159,31 @@ impl Shared {
         (mem::take(&mut queue.lines), !queue.closed)
     }
 
-    fn write_all(&self, mut file: Option<AuditFile>) {
+    fn write_all(&self, mut file: AuditFile) {
         let mut failing = false;
+        let mut text = String::new();
         loop {
             let (lines, goes_on) = self.take();
-            match &mut file {
-                None => lines.iter().for_each(trace),
-                Some(file) => {
-                    let mut text = String::with_capacity(lines.len() * line::BYTES_USUAL);
-                    for Stamped(at, record) in &lines {
-                        line::write(&mut text, *at, record);
-                    }
-                    let written = file.append(text.as_bytes());
-                    if let Err(error) = &written {
-                        self.metrics.audit_lost(lines.len() as u64);
-                        if !failing {
-                            tracing::error!(%error, "the audit log cannot be written");
-                        }
-                    }
-                    failing = written.is_err();
+            text.clear();
+            for Stamped(at, record) in &lines {
+                let begin = text.len();
+                line::write(&mut text, *at, record);
+                if let Decision::Refused(_) = record.decision {
+                    tracing::warn!(target: "chainfire::audit", "{}", text[begin..].trim_end());
                 }
             }
+            let written = file.append(text.as_bytes());
+            if let Err(error) = &written {
+                self.metrics.audit_lost(lines.len() as u64);
+                if !failing {
+                    tracing::error!(%error, "the audit log cannot be written");
+                }
+            }
+            failing = written.is_err();
             if !goes_on {
                 return;
             }
         }
-    }
-}
-
-/// Refusals are warnings, so that a filter can have them without the rest.
-fn trace(Stamped(at, record): &Stamped) {
-    // What is filtered out is not even formatted.
-    let text = || {
-        let mut text = String::new();
-        line::write(&mut text, *at, record);
-        text.truncate(text.trim_end().len());
-        text
-    };
-    match record.decision {
-        Decision::Refused(_) => tracing::warn!(target: "chainfire::audit", "{}", text()),
-        Decision::Allowed => tracing::info!(target: "chainfire::audit", "{}", text()),
     }
 }
 
@@ -238,7 +212,7 @@ mod tests {
     fn every_line_is_in_the_file_when_the_log_is_gone() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit.log");
-        let log = AuditLog::start(Some(path.clone()), NodeMetrics::new()).unwrap();
+        let log = AuditLog::start(path.clone(), 0, NodeMetrics::new()).unwrap();
         for number in 0..100 {
             log.record(record(&format!("write \"k{number}\"\n")));
         }
@@ -258,7 +232,7 @@ mod tests {
         let metrics = NodeMetrics::new();
         let (queue, filled) = (Mutex::default(), Condvar::new());
         let shared = Arc::new(Shared { metrics: metrics.clone(), queue, filled });
-        let log = AuditLog { inner: Arc::new(Inner { shared, has_file: true, thread: None }) };
+        let log = AuditLog { inner: Arc::new(Inner { shared, thread: None }) };
         for _ in 0..QUEUE_LINES_MAX + 3 {
             log.record(record("write \"k\""));
         }
@@ -269,7 +243,7 @@ mod tests {
     fn a_file_that_was_moved_away_is_made_anew() {
         let directory = tempfile::tempdir().unwrap();
         let (path, old) = (directory.path().join("audit.log"), directory.path().join("old.log"));
-        let mut file = AuditFile::open(path.clone()).unwrap();
+        let mut file = AuditFile::open(path.clone(), 0).unwrap();
         file.append(b"one\n").unwrap();
         std::fs::rename(&path, &old).unwrap();
         file.append(b"two\n").unwrap();
@@ -280,7 +254,9 @@ mod tests {
     #[test]
     fn a_refusal_is_counted_by_its_reason() {
         let metrics = NodeMetrics::new();
-        let log = AuditLog::start(None, metrics.clone()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.log");
+        let log = AuditLog::start(path, 0, metrics.clone()).unwrap();
         log.record(AuditRecord { decision: Decision::Refused("not_permitted"), ..record("x") });
         let series = "chainfire_auth_refusals_total{reason=\"not_permitted\"} 1";
         assert!(metrics.render().contains(series));
