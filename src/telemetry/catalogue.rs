@@ -118,6 +118,12 @@ pub const APPLY_LAG: Metric = gauge(
 /// Index of the last log entry.
 pub const LAST_LOG_INDEX: Metric =
     gauge("chainfire_raft_last_log_index", Unit::Count, "Index of the last entry in the log.");
+/// What a follower may lack at most without being given a snapshot begins after it.
+pub const PURGED_LOG_INDEX: Metric = gauge(
+    "chainfire_raft_purged_log_index",
+    Unit::Count,
+    "Index of the last entry that the log no longer has.",
+);
 
 /// Begin to sync.
 pub const LOG_COMMIT_SECONDS: Metric = histogram(
@@ -287,6 +293,7 @@ pub const ALL: &[Metric] = &[
     PROPOSALS_FAILED,
     APPLY_LAG,
     LAST_LOG_INDEX,
+    PURGED_LOG_INDEX,
     LOG_COMMIT_SECONDS,
     LOG_CHECKPOINT_SECONDS,
     LOG_COMMIT_ENTRIES,

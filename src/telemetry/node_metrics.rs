@@ -50,6 +50,7 @@ struct RaftMetrics {
     failed: Counter,
     apply_lag: Gauge,
     last_log_index: Gauge,
+    purged_index: Gauge,
     /// The last leader this node knew.
     last_leader: Mutex<Option<NodeId>>,
 }
@@ -82,6 +83,8 @@ pub struct RaftFigures {
     pub term: u64,
     /// The last entry in the log.
     pub last_log_index: u64,
+    /// The last entry the log no longer has.
+    pub purged_index: u64,
     /// The last entry known to be committed.
     pub committed_index: u64,
     /// The last entry applied.
@@ -208,6 +211,7 @@ impl NodeMetrics {
         raft.committed.absolute(figures.committed_index);
         raft.applied.absolute(figures.applied_index);
         raft.last_log_index.set(figures.last_log_index as f64);
+        raft.purged_index.set(figures.purged_index as f64);
         let lag = figures.committed_index.saturating_sub(figures.applied_index);
         raft.apply_lag.set(lag as f64);
         if let Some(leader) = figures.leader_id {
@@ -388,6 +392,7 @@ impl RaftMetrics {
             failed: counter(&c::PROPOSALS_FAILED),
             apply_lag: gauge(&c::APPLY_LAG),
             last_log_index: gauge(&c::LAST_LOG_INDEX),
+            purged_index: gauge(&c::PURGED_LOG_INDEX),
             last_leader: Mutex::default(),
         }
     }

@@ -71,7 +71,7 @@ async fn check_equal(cluster: &Cluster) {
 }
 
 /// The value of a series on a node's metrics; 0 when it is not there.
-fn metric(node: &Node, series: &str) -> f64 {
+pub fn metric(node: &Node, series: &str) -> f64 {
     let scrape = crate::http::get(node.http, "/metrics");
     crate::http::sample(&scrape, series).unwrap_or(0.0)
 }

@@ -9,6 +9,7 @@ mod harness;
 mod backup;
 mod bad_input;
 mod failover;
+mod fallen_behind;
 mod http;
 mod join;
 mod join_faults;

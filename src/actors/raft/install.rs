@@ -26,6 +26,7 @@ use super::protocol::stopped_for_good;
 use crate::consensus::{log_id_from_openraft, vote_from_openraft, vote_to_openraft};
 use crate::rpc::peer::PeerRefusal;
 use crate::storage::StorageError;
+use crate::storage::crash_point::crash_point;
 use crate::storage::snapshot::{SnapshotError, SnapshotFile};
 use crate::types::{LogId, Vote};
 
@@ -87,6 +88,7 @@ impl RaftHandle {
         // Waits for appends under way and turns away new ones.
         let closed = timeout(DRAIN_MAX, self.shared.install_gate.write()).await;
         let Ok(_closed) = closed else { return Err(PeerRefusal::Busy) };
+        crash_point("install.drain");
         if timeout(DRAIN_MAX, self.drained()).await.is_err() {
             return Err(PeerRefusal::Busy);
         }
