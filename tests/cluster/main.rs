@@ -4,6 +4,8 @@
 //! it panics. Nothing here waits for time to pass: it waits for a line, an answer or an exit, and
 //! gives up, with the nodes' logs, after [`harness::PATIENCE`].
 
+// Without debug assertions no node can be held, and what does so is not tested.
+#[cfg_attr(not(debug_assertions), allow(dead_code, unused_imports))]
 mod harness;
 
 mod backup;
@@ -12,6 +14,7 @@ mod failover;
 mod fallen_behind;
 mod http;
 mod join;
+#[cfg(debug_assertions)]
 mod join_faults;
 mod membership;
 mod packages;
