@@ -227,7 +227,7 @@ class Etcd(Cluster):
     system = "etcd"
 
     def __init__(self, parent, node_count, tools):
-        self.binary, self.load = tools["etcd"], tools["etcd_load"]
+        self.binary, self.load, self.tools = tools["etcd"], tools["etcd_load"], tools
         super().__init__(parent, node_count)
 
     def command(self, node):
