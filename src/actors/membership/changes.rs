@@ -208,7 +208,7 @@ async fn move_leader(context: &StepContext, to: Option<String>, deadline: Instan
     let me = context.raft.node().node_id;
     let to = match to {
         Some(to) => member(context, &to)?,
-        None => successor(context, me)?,
+        None => successor(context, me).await?,
     };
     if to != me {
         let view = context.raft.membership_view();
@@ -355,7 +355,7 @@ pub(super) async fn hand_over_if_leader(
     if node != context.raft.node().node_id {
         return Ok(());
     }
-    let successor = successor(context, node)?;
+    let successor = successor(context, node).await?;
     let deadline = deadline.min(Instant::now() + CHANGE_MAX);
     if context.raft.hand_over_to(successor, deadline).await {
         return Err(unavailable("leadership was handed over"));
@@ -363,15 +363,19 @@ pub(super) async fn hand_over_if_leader(
     Err(refused(format!("member {successor} did not take over leadership; try again")))
 }
 
-/// The live voter with the longest log besides `node`.
-fn successor(context: &StepContext, node: NodeId) -> Result<NodeId, RequestError> {
+/// The voter with the longest log besides `node` that answers: one that does not take over would
+/// leave the cluster without a leader that takes writes until the next election.
+async fn successor(context: &StepContext, node: NodeId) -> Result<NodeId, RequestError> {
     let view = context.raft.membership_view();
     let mut candidates: Vec<NodeId> = view.voters().intersection(&view.alive).copied().collect();
     candidates.retain(|id| *id != node);
-    let best = candidates.into_iter().max_by_key(|id| view.matched.get(id).copied());
-    best.ok_or_else(|| {
-        refused("no other voter is alive to lead; start or add one first".to_owned())
-    })
+    candidates.sort_by_key(|id| std::cmp::Reverse(view.matched.get(id).copied()));
+    for candidate in candidates {
+        if answers(context, candidate).await {
+            return Ok(candidate);
+        }
+    }
+    Err(refused("no other voter is alive to lead; start or add one first".to_owned()))
 }
 
 pub(super) fn refused(reason: String) -> RequestError {

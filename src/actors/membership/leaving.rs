@@ -4,17 +4,19 @@
 //! - A removal is in the replicated state before it begins, so that the next leader completes it.
 //! - Asked again after it was done, by the id, which is never given again, it is answered the same.
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::changes::{
     Reply, change, check_quorum, hand_over_if_leader, member, propose, refuse_joining,
     refuse_lagging, refused, set_voters, settled,
 };
+use super::plan::RETRY_PAUSE;
 use super::quorum;
-use super::steps::StepContext;
+use super::steps::{CHANGE_MAX, StepContext};
 use crate::actors::raft::MembershipChange;
 use crate::types::{ClusterOperation, ClusterReply, NodeId, RequestError};
 
+/// Makes a member leave; one that leads hands over first.
 pub(super) async fn remove(
     context: &StepContext,
     node: &str,
@@ -40,7 +42,7 @@ pub(super) async fn remove(
 
 /// Takes a node out that is to leave: of the voters first, then of the membership. The caller
 /// holds `changing`.
-pub(super) async fn finish_leaving(
+async fn finish_leaving(
     context: &StepContext,
     node: NodeId,
     deadline: Instant,
@@ -61,6 +63,7 @@ pub(super) async fn finish_leaving(
     Ok(())
 }
 
+/// Makes a learner a voter in the place of one that leaves, in one joint change.
 pub(super) async fn replace(
     context: &StepContext,
     old: &str,
@@ -102,6 +105,29 @@ pub(super) async fn replace(
         .await?;
     finish_leaving(context, old, deadline).await?;
     Ok(ClusterReply::Done { node_id: new })
+}
+
+/// Completes what a dead leader left half done: a joint change, and removals.
+pub(super) async fn tidy_up(context: &StepContext) {
+    // Whoever makes a change now holds this until it is complete.
+    let _changing = context.changing.lock().await;
+    let deadline = Instant::now() + CHANGE_MAX;
+    let view = context.raft.membership_view();
+    if view.leads && view.is_joint() {
+        tracing::info!("completing a change of the membership that was left half done");
+        let change = MembershipChange::SetVoters(view.voters());
+        if let Err(error) = context.raft.change_membership(&view, change, deadline).await {
+            tracing::info!(%error, "it was not completed yet");
+            return sleep(RETRY_PAUSE).await;
+        }
+    }
+    let me = context.raft.node().node_id;
+    for node in context.raft.roster().leaving.iter().filter(|node| **node != me) {
+        if let Err(error) = finish_leaving(context, *node, deadline).await {
+            tracing::info!(node, %error, "a removal was not completed yet");
+            sleep(RETRY_PAUSE).await;
+        }
+    }
 }
 
 /// The node, when `name` is the id of one that was a member once.
