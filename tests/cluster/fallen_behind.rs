@@ -1,14 +1,17 @@
 //! A live follower that fell so far behind that the log it needs is gone: it is given a snapshot.
 //!
-//! openraft stops for good when a snapshot purges entries that are just being applied (its issue
-//! 2116). So the follower is first drained, and here it has something to drain.
+//! openraft may stop for good when a snapshot purges entries that it is about to apply (its issue
+//! 2116). So the follower is first drained, and here it has something to drain: entries that are
+//! committed and not applied, and entries that are on their way to the disk.
 
 use std::time::Duration;
 
 use chainfire::client::Client;
 use chainfire::types::ClusterRequest;
 
-use crate::harness::{Cluster, Holds, Load, eventually, last_for};
+#[cfg(debug_assertions)]
+use crate::harness::last_for;
+use crate::harness::{Cluster, Holds, Load, eventually};
 use crate::join::{metric, put_all};
 
 /// A log that is soon full.
@@ -70,6 +73,7 @@ fn check_unharmed(cluster: &Cluster) {
 }
 
 /// The follower is held at `place` with work to do, and given a snapshot.
+#[cfg(debug_assertions)]
 async fn drains(place: &str) {
     let (cluster, holds, client) = small_logs().await;
     let load = Load::start(&client, "load/", 4);
