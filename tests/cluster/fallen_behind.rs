@@ -1,14 +1,18 @@
 //! A live follower that fell so far behind that the log it needs is gone: it is given a snapshot.
 //!
-//! openraft stops for good when a snapshot purges entries that are just being applied (its issue
-//! 2116). So the follower is first drained, and here it has something to drain.
+//! openraft may stop for good when a snapshot purges entries that it is about to apply (its issue
+//! 2116), so the follower is first drained. Here it has something to drain, and load all the while;
+//! what must hold is that no node panics and no write is lost. The fault itself takes a race inside
+//! openraft that nothing here forces.
 
 use std::time::Duration;
 
 use chainfire::client::Client;
 use chainfire::types::ClusterRequest;
 
-use crate::harness::{Cluster, Holds, Load, eventually, last_for};
+#[cfg(debug_assertions)]
+use crate::harness::last_for;
+use crate::harness::{Cluster, Holds, Load, eventually};
 use crate::join::{metric, put_all};
 
 /// A log that is soon full.
@@ -70,6 +74,7 @@ fn check_unharmed(cluster: &Cluster) {
 }
 
 /// The follower is held at `place` with work to do, and given a snapshot.
+#[cfg(debug_assertions)]
 async fn drains(place: &str) {
     let (cluster, holds, client) = small_logs().await;
     let load = Load::start(&client, "load/", 4);
@@ -82,7 +87,7 @@ async fn drains(place: &str) {
     fall_behind(&cluster, &client).await;
     holds.wait_reached("install.drain").await;
     holds.release("install.drain");
-    // Time in which a node that did not wait would install.
+    // Time in which a node that did not wait would go on.
     last_for(Duration::from_secs(1)).await;
     holds.release(place);
     load.wait_for_more(100).await;
@@ -98,13 +103,13 @@ async fn drains(place: &str) {
 
 #[cfg(debug_assertions)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_live_follower_applies_what_is_committed_before_it_takes_a_snapshot() {
+async fn a_live_follower_with_committed_entries_to_apply_takes_a_snapshot_unharmed() {
     drains("state.apply").await;
 }
 
 #[cfg(debug_assertions)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_live_follower_writes_what_it_was_sent_before_it_takes_a_snapshot() {
+async fn a_live_follower_with_entries_on_their_way_to_the_disk_takes_a_snapshot_unharmed() {
     drains("log.before_commit").await;
 }
 

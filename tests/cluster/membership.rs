@@ -3,7 +3,9 @@
 use chainfire::client::{Client, Error};
 use chainfire::types::{ClusterRequest, MemberRole};
 
-use crate::harness::{Cluster, Holds, Load, eventually};
+#[cfg(debug_assertions)]
+use crate::harness::Holds;
+use crate::harness::{Cluster, Load, eventually};
 
 fn remove(node: &str) -> ClusterRequest {
     ClusterRequest::Remove { node: node.to_owned(), force: false }
