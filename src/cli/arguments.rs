@@ -68,7 +68,7 @@ pub(super) enum OutputFormat {
 pub(super) enum Command {
     /// Run a node
     #[cfg(feature = "server")]
-    Serve(super::serve::ServeArguments),
+    Serve(Box<super::serve::ServeArguments>),
     /// Make the keys of a new cluster: one file for its nodes, one for its root user
     #[cfg(feature = "server")]
     Keygen(super::keygen::KeygenArguments),

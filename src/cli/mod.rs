@@ -64,7 +64,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let outcome = match arguments.command {
         #[cfg(feature = "server")]
-        Command::Serve(serve) => return serve::run(serve),
+        Command::Serve(serve) => return serve::run(*serve),
         Command::Completion { shell } => completion::run(shell, &mut Terminal::standard()),
         #[cfg(feature = "server")]
         Command::Keygen(keygen) => keygen::run(&keygen, &mut Terminal::standard()),
