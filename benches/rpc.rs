@@ -57,6 +57,14 @@ impl Store for Agrees {
         Ok(chainfire::types::ClusterReply::Done { node_id: 1 })
     }
 
+    async fn access(
+        self,
+        _: Context,
+        _: chainfire::types::AccessRequest,
+    ) -> Result<chainfire::types::AccessReply, RequestError> {
+        Err(RequestError::Refused { reason: "no users here".to_owned() })
+    }
+
     async fn members(self, _: Context) -> Result<Vec<Member>, RequestError> {
         Ok(Vec::new())
     }

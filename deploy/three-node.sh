@@ -16,6 +16,7 @@ fi
 
 cluster=a=127.0.0.1:4612,b=127.0.0.1:4622,c=127.0.0.1:4632
 mkdir -p "$directory"
+[ -e "$directory/cluster-key.toml" ] || "$binary" keygen --out "$directory"
 nodes=()
 stop() {
     trap - EXIT INT TERM
@@ -30,10 +31,12 @@ for name in a b c; do
         --listen-client "127.0.0.1:$((port + 1))" \
         --listen-peer "127.0.0.1:$((port + 2))" \
         --listen-http "127.0.0.1:$((port + 3))" \
+        --cluster-key "$directory/cluster-key.toml" \
         --initial-cluster "$cluster" &
     nodes+=("$!")
     port=$((port + 10))
 done
+echo "export CHAINFIRE_CREDENTIALS=$directory/root-credentials.toml"
 echo "export CHAINFIRE_ENDPOINTS=127.0.0.1:4611,127.0.0.1:4621,127.0.0.1:4631"
 # The first node that ends ends the cluster: this is an example, not a supervisor.
 wait -n

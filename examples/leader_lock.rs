@@ -13,6 +13,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use chainfire::auth::Credentials;
 use chainfire::client::{Client, Condition, DEFAULT_ENDPOINT, Error, Step, Txn};
 use tokio::task::JoinSet;
 
@@ -26,10 +27,14 @@ struct Held {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let endpoints = std::env::var("CHAINFIRE_ENDPOINTS");
     let endpoints = endpoints.as_deref().unwrap_or(DEFAULT_ENDPOINT);
-    let client = Client::builder().endpoints(endpoints.split(',')).connect().await?;
+    let client = Client::builder()
+        .endpoints(endpoints.split(','))
+        .credentials(&Credentials::from_environment()?)
+        .connect()
+        .await?;
     let mut workers = JoinSet::new();
     for number in 0..WORKERS {
         workers.spawn(work(client.clone(), format!("worker {number}")));

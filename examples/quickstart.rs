@@ -7,13 +7,18 @@
 //!
 //! Another cluster: `CHAINFIRE_ENDPOINTS=host1:4601,host2:4601`.
 
-use chainfire::client::{Client, Condition, DEFAULT_ENDPOINT, Error, Step, Txn};
+use chainfire::auth::Credentials;
+use chainfire::client::{Client, Condition, DEFAULT_ENDPOINT, Step, Txn};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let endpoints = std::env::var("CHAINFIRE_ENDPOINTS");
     let endpoints = endpoints.as_deref().unwrap_or(DEFAULT_ENDPOINT);
-    let client = Client::builder().endpoints(endpoints.split(',')).connect().await?;
+    let client = Client::builder()
+        .endpoints(endpoints.split(','))
+        .credentials(&Credentials::from_environment()?)
+        .connect()
+        .await?;
 
     let put = client.put("quickstart/color", "blue").await?;
     println!("stored at revision {}", put.revision);

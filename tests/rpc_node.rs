@@ -4,9 +4,12 @@
 
 use std::future::Future;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chainfire::auth::credentials::ROOT_CREDENTIALS_FILE;
+use chainfire::auth::{CLIENT_SERVICE, Credentials};
 use chainfire::config::NodeConfig;
 use chainfire::node::Node;
 use chainfire::rpc::api::WriteRequest;
@@ -31,7 +34,7 @@ struct Store {
     node: Node,
     connection: StoreConnection,
     sequence: u64,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 async fn start_node(directory: &Path) -> Node {
@@ -50,14 +53,21 @@ async fn start_node(directory: &Path) -> Node {
     node
 }
 
+/// Signs with the key that the node has made for its first user.
+fn signed_by_root(directory: &Path) -> ConnectOptions {
+    let credentials = Credentials::load(&directory.join(ROOT_CREDENTIALS_FILE)).expect("made");
+    let signer = Arc::new(credentials.signer(CLIENT_SERVICE));
+    ConnectOptions { credentials: Some(signer), ..ConnectOptions::default() }
+}
+
 impl Store {
     async fn start() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let node = start_node(directory.path()).await;
         let address = node.client_addr().to_string();
-        let options = ConnectOptions::default();
+        let options = signed_by_root(directory.path());
         let connection = connect_store(&address, &options).await.expect("let in");
-        Self { node, connection, sequence: 0, _directory: directory }
+        Self { node, connection, sequence: 0, directory }
     }
 
     async fn write(&mut self, operation: Operation) -> Result<Answer, RequestError> {
@@ -124,7 +134,7 @@ async fn a_retry_over_another_connection_gets_the_first_answer() {
     let revision = store.put("a", "1").await;
     store.sequence -= 1;
     let address = store.node.client_addr().to_string();
-    let options = ConnectOptions::default();
+    let options = signed_by_root(store.directory.path());
     store.connection = connect_store(&address, &options).await.expect("let in");
     assert_eq!(store.put("a", "1").await, revision);
     assert_eq!(store.put("a", "1").await, revision + 1);

@@ -1,5 +1,7 @@
 """What was measured, as Markdown."""
 
+import statistics
+
 MIB = 1024 * 1024
 
 
@@ -122,3 +124,45 @@ def large_report(conditions, results):
     ]
     rows = [[name, figure(ours), figure(theirs)] for name, figure in figures]
     return conditions_line(conditions) + "\n\n" + table(["", "chainfire", "etcd"], rows)
+
+
+def joins_report(conditions, results):
+    ours, theirs = results
+
+    def median(of):
+        return lambda entry: statistics.median(of(joined) for joined in entry["joins"])
+
+    def grown(joined):
+        return (joined["member_peak_bytes"] - joined["member_before_bytes"]) / MIB
+
+    figures = [
+        ("snapshot save, s", lambda entry: entry["backup_seconds"], "{:.2f}"),
+        ("snapshot file, MiB", lambda entry: entry["backups"][-1]["bytes"] / MIB, "{:.0f}"),
+        ("add and promote, s", median(lambda joined: joined["seconds"]), "{:.2f}"),
+        ("failed puts beside it",
+         lambda entry: sum(joined["beside"]["errors"] for joined in entry["joins"]), "{}"),
+        ("puts/s before", median(lambda joined: joined["before"]["ops_per_second"]), "{:.0f}"),
+        ("puts/s beside it", median(lambda joined: joined["beside"]["ops_per_second"]), "{:.0f}"),
+        ("beside it / before", median(lambda joined: joined["beside"]["ops_per_second"]
+                                      / joined["before"]["ops_per_second"]), "{:.2f}"),
+        ("put p99 before, ms", median(lambda joined: joined["before"]["p99_us"] / 1000), "{:.2f}"),
+        ("put p99 beside it, ms",
+         median(lambda joined: joined["beside"]["p99_us"] / 1000), "{:.2f}"),
+        ("beside it / before", median(lambda joined: joined["beside"]["p99_us"]
+                                      / joined["before"]["p99_us"]), "{:.2f}"),
+        ("anonymous MiB, the member grew by", median(grown), "{:.0f}"),
+        ("anonymous MiB, the new node at most",
+         median(lambda joined: joined["newcomer_peak_bytes"] / MIB), "{:.0f}"),
+        ("anonymous MiB, the new node afterwards",
+         median(lambda joined: joined["newcomer_after_bytes"] / MIB), "{:.0f}"),
+    ]
+    rows = []
+    for name, figure, form in figures:
+        values = figure(ours), figure(theirs)
+        rows.append([name, *(form.format(value) for value in values), ratio(*values)])
+    return "\n\n".join([
+        conditions_line(conditions),
+        "Medians of the rounds; a ratio is chainfire's figure over etcd's. \"Beside it\" is a load "
+        "that begins with the join and lasts as long as the one before took.",
+        table(["", "chainfire", "etcd", "ratio"], rows),
+    ])

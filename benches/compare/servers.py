@@ -193,6 +193,11 @@ class Chainfire(Cluster):
     def __init__(self, parent, node_count, tools):
         self.binary = tools["chainfire"]
         super().__init__(parent, node_count)
+        subprocess.run(
+            [self.binary, "keygen", "--out", self.directory], check=True,
+            stdout=subprocess.DEVNULL, env=environment())
+        self.cluster_key = os.path.join(self.directory, "cluster-key.toml")
+        self.credentials = os.path.join(self.directory, "root-credentials.toml")
 
     def command(self, node):
         members = ",".join(f"{other.name}={other.peer}" for other in self.nodes)
@@ -200,6 +205,7 @@ class Chainfire(Cluster):
             self.binary, "serve", "--name", node.name, "--data-dir", node.data,
             "--listen-client", node.client, "--listen-peer", node.peer,
             "--listen-http", node.http, "--initial-cluster", members,
+            "--cluster-key", self.cluster_key,
         ]
 
     def wait_until_ready(self, until):
@@ -219,7 +225,8 @@ class Chainfire(Cluster):
 
     def load_command(self, workload, options):
         return [
-            self.binary, "bench", workload, "-o", "json", "--endpoints", self.endpoints, *options,
+            self.binary, "bench", workload, "-o", "json", "--endpoints", self.endpoints,
+            "--credentials", self.credentials, *options,
         ]
 
 
@@ -227,7 +234,7 @@ class Etcd(Cluster):
     system = "etcd"
 
     def __init__(self, parent, node_count, tools):
-        self.binary, self.load = tools["etcd"], tools["etcd_load"]
+        self.binary, self.load, self.tools = tools["etcd"], tools["etcd_load"], tools
         super().__init__(parent, node_count)
 
     def command(self, node):

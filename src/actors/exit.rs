@@ -36,11 +36,17 @@ pub enum ExitReason {
     /// The node did not become a member.
     #[error("the join failed: {0}; what was received is discarded, start the node again to retry")]
     JoinFailed(String),
+    /// The node was given another cluster's key file.
+    #[error(
+        "the secrets in the state were sealed under another cluster key; start the node with the \
+         --cluster-key file of the cluster that its data is of"
+    )]
+    OtherClusterKey,
 }
 
 impl ExitReason {
     /// The process's exit code: 0, 10 (storage), 11 (consensus), 12 (an actor), 13 (removed),
-    /// 14 (not recognised), 15 (its join failed).
+    /// 14 (not recognised), 15 (its join failed), 16 (another cluster's key).
     pub fn code(&self) -> u8 {
         match self {
             Self::Requested => 0,
@@ -50,6 +56,7 @@ impl ExitReason {
             Self::Removed => 13,
             Self::NotRecognised(_) => 14,
             Self::JoinFailed(_) => 15,
+            Self::OtherClusterKey => 16,
         }
     }
 }

@@ -27,7 +27,7 @@ mod restart;
 mod snapshot;
 mod supervisor;
 
-pub use auth::{AuthHandle, AuthView, ClientKeys, Keyring, KeysInForce, PeerKeys};
+pub use auth::{AuthHandle, AuthView, ClientKeys, Denial, Keyring, KeysInForce, PeerKeys};
 pub use exit::ExitReason;
 pub use mailbox::{Mailbox, MailboxError};
 pub use membership::MembershipHandle;

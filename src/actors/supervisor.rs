@@ -77,6 +77,8 @@ pub enum SupervisorMessage {
     NotRecognised(String),
     /// This node's join came to nothing. No reply.
     JoinFailed(String),
+    /// The secrets in the state do not open. Sent by the auth actor; no reply.
+    OtherClusterKey,
     /// A child's pause is over. Sent by itself; no reply.
     Restart(Child),
     /// Give leadership away, if this node has it. Replies when that is done or has failed.
@@ -255,6 +257,7 @@ impl Actor for NodeSupervisor {
                 end(state, ExitReason::NotRecognised(reason));
             }
             SupervisorMessage::JoinFailed(reason) => end(state, ExitReason::JoinFailed(reason)),
+            SupervisorMessage::OtherClusterKey => end(state, ExitReason::OtherClusterKey),
             SupervisorMessage::Restart(child) => {
                 // A child's `pre_start` does no I/O; awaiting it here is short.
                 if let Err(error) = start_child(state, &myself, child).await {
@@ -378,7 +381,7 @@ async fn start_child(
             spawn(SnapshotActor, start, myself, &handles.snapshot.mailbox, meter).await?
         }
         Child::Auth => {
-            let start = handles.auth.args(args.listeners, args.access, args.raft);
+            let start = handles.auth.args(args.listeners, args.access, args.raft, myself.clone());
             spawn(AuthActor, start, myself, &handles.auth.mailbox, meter).await?
         }
         Child::Membership => {

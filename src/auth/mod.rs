@@ -53,6 +53,8 @@ pub use credentials::{Credentials, CredentialsError};
 pub use date::AmzDate;
 pub use encode::{Part, aws_uri_encode};
 pub use private_file::KeyFileError;
+#[cfg(feature = "tls")]
+pub(crate) use private_file::read as read_private_file;
 pub use secret::SecretKey;
 pub use sign::{Presign, Signer};
 pub use signing_key::{ALGORITHM, Scope, Signature, SigningKey, TERMINATOR};

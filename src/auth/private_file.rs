@@ -67,7 +67,7 @@ impl KeyFileError {
 ///
 /// # Errors
 /// [`KeyFileError`]; that it is missing is one of them.
-pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
     let failed = |source| KeyFileError::Io { action: "read", path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;

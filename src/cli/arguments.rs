@@ -7,8 +7,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::access::{KeyCommand, RoleCommand, UserCommand};
 use super::bench::BenchArguments;
 use super::bytes::from_argument;
+use super::failure::CommandError;
+use super::tls::TlsArguments;
 use crate::auth::{Credentials, CredentialsError};
 use crate::client::{Client, ClientBuilder, DEFAULT_ENDPOINT};
 use crate::types::{KeyRange, SortOrder, SortTarget};
@@ -45,6 +48,8 @@ pub(super) struct Global {
     /// without authentication
     #[arg(long, global = true, env = "CHAINFIRE_CREDENTIALS", value_name = "FILE")]
     pub(super) credentials: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) tls: TlsArguments,
     /// How long one request may take, retries included: 500ms, 10s, 2m
     #[arg(long, global = true, default_value = "10s", value_name = "TIME", value_parser = duration)]
     pub(super) timeout: Duration,
@@ -97,6 +102,26 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: MemberCommand,
     },
+    /// Look at users, and change who may do what
+    User {
+        /// What to do with users
+        #[command(subcommand)]
+        command: UserCommand,
+    },
+    /// Look at roles, and change what they grant
+    Role {
+        /// What to do with roles
+        #[command(subcommand)]
+        command: RoleCommand,
+    },
+    /// Look at access keys, make and retire them
+    Key {
+        /// What to do with keys
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Say which user signs, with which key and roles
+    Whoami,
     /// Back the whole store up, and make data directories from backups
     #[cfg(feature = "server")]
     Snapshot {
@@ -358,12 +383,16 @@ pub(super) enum Order {
 
 impl Global {
     /// A client as the arguments say.
-    pub(super) fn client(&self) -> Result<ClientBuilder, CredentialsError> {
+    pub(super) fn client(&self) -> Result<ClientBuilder, CommandError> {
         let named = self.endpoints.iter().map(|endpoint| endpoint.trim());
         let builder = Client::builder()
             .endpoints(named.filter(|endpoint| !endpoint.is_empty()))
             .timeout(self.timeout)
             .connect_timeout(self.timeout.min(Duration::from_secs(2)));
+        let builder = match self.tls.client()? {
+            Some(tls) => builder.tls(tls),
+            None => builder,
+        };
         Ok(match self.find_credentials()? {
             Some(credentials) => builder.credentials(&credentials),
             None => builder,
@@ -383,7 +412,7 @@ impl Global {
     }
 
     /// A client for one request: whoever answers first will do.
-    pub(super) fn client_for_one(&self) -> Result<ClientBuilder, CredentialsError> {
+    pub(super) fn client_for_one(&self) -> Result<ClientBuilder, CommandError> {
         Ok(self.client()?.follow_leader(false))
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 
+use super::tls::TlsArgumentsError;
 use crate::auth::{CredentialsError, KeyFileError};
 use crate::client::{Error, Failure};
 use crate::types::OperationError;
@@ -21,6 +22,9 @@ pub(super) enum CommandError {
     /// There is nothing to sign with.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// There is nothing to speak TLS with.
+    #[error(transparent)]
+    Tls(#[from] TlsArgumentsError),
     /// A file of keys could not be made or used.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
@@ -118,7 +122,7 @@ impl CommandError {
     /// The exit code.
     pub(super) fn code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Credentials(_) => 2,
+            Self::Usage(_) | Self::Credentials(_) | Self::Tls(_) => 2,
             Self::Client(error) | Self::Pair { source: error, .. } if error.is_unknown() => 3,
             Self::Client(Error::Failed(Failure::NoEndpoint | Failure::InvalidEndpoint { .. })) => 2,
             Self::Import { source, .. } => source.code(),

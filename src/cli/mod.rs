@@ -9,6 +9,7 @@
 //! Commands other than `serve` run on one thread: they wait for the network most of the time, and
 //! a load generator that takes no more than one core leaves the others to the nodes it measures.
 
+mod access;
 mod arguments;
 mod bench;
 mod bytes;
@@ -31,6 +32,7 @@ mod serve;
 #[cfg(feature = "server")]
 mod snapshot;
 mod terminal;
+mod tls;
 mod transfer;
 mod txn;
 
@@ -105,6 +107,10 @@ async fn dispatch(arguments: Arguments) -> Result<(), CommandError> {
         Command::Join { command: JoinCommand::Status } => {
             members::join_status(&global, terminal).await
         }
+        Command::User { command } => access::user(&global, command, terminal).await,
+        Command::Role { command } => access::role(&global, command, terminal).await,
+        Command::Key { command } => access::key(&global, command, terminal).await,
+        Command::Whoami => access::whoami(&global, terminal).await,
         #[cfg(feature = "server")]
         Command::Snapshot { command } => snapshot::run(&global, command, terminal).await,
         Command::MoveLeader { to } => members::move_leader(&global, to, terminal).await,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::error::{Error, Failure};
 use super::{Client, DEFAULT_ENDPOINT};
 use crate::auth::{CLIENT_SERVICE, Credentials, Signer};
+use crate::rpc::transport::TlsClient;
 use crate::types::limits::{ADDRESS_BYTES_MAX, RETRY_WINDOW_MS};
 
 /// How long a request may take in all, unless told.
@@ -31,6 +32,7 @@ pub struct ClientBuilder {
     pub(super) connections: usize,
     pub(super) follow_leader: bool,
     pub(super) credentials: Option<Arc<Signer>>,
+    pub(super) tls: Option<TlsClient>,
 }
 
 impl Default for ClientBuilder {
@@ -43,6 +45,7 @@ impl Default for ClientBuilder {
             connections: 1,
             follow_leader: true,
             credentials: None,
+            tls: None,
         }
     }
 }
@@ -65,6 +68,15 @@ impl ClientBuilder {
     /// authentication take them.
     pub fn credentials(mut self, credentials: &Credentials) -> Self {
         self.credentials = Some(Arc::new(credentials.signer(CLIENT_SERVICE)));
+        self
+    }
+
+    /// What to speak TLS with. Without it only nodes whose client listeners do not speak TLS are
+    /// reached, and with it only those that do. The host of each endpoint must be one that its
+    /// node's certificate is for.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: TlsClient) -> Self {
+        self.tls = Some(tls);
         self
     }
 

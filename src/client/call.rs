@@ -18,7 +18,7 @@ use super::error::{Error, Failure};
 use super::retry::{AttemptError, Attempts, Next};
 use crate::rpc::api::{StoreClient, WriteRequest};
 use crate::rpc::transport::call_context;
-use crate::types::{Answer, Operation, OperationError, RequestError};
+use crate::types::{Answer, Operation, OperationError, RequestError, RequestId};
 
 /// A request under way.
 struct Call {
@@ -43,6 +43,19 @@ impl Inner {
         operation: Operation,
         timeout: Duration,
     ) -> Result<Answer, Error> {
+        let send = |store: StoreClient, context, request_id| {
+            let request = WriteRequest { request_id, operation: operation.clone() };
+            async move { store.write(context, request).await }
+        };
+        self.apply_once(timeout, send).await
+    }
+
+    /// Sends a write under one request id until it is answered.
+    pub(super) async fn apply_once<T, F, S>(&self, timeout: Duration, send: F) -> Result<T, Error>
+    where
+        F: Fn(StoreClient, Context, RequestId) -> S,
+        S: Future<Output = Result<Result<T, RequestError>, RpcError>>,
+    {
         let mut call = self.call(true, timeout);
         loop {
             let ticket = timeout_at(call.deadline, self.sessions.begin())
@@ -50,11 +63,8 @@ impl Inner {
                 .map_err(|_| call.attempts.out_of_time("earlier writes of this client"))?;
             let request_id = ticket.request_id();
             loop {
-                let request = WriteRequest { request_id, operation: operation.clone() };
-                let send = |store: StoreClient, context| async move {
-                    store.write(context, request).await
-                };
-                let error = match self.attempt(&mut call, send).await {
+                let attempt = |store, context| send(store, context, request_id);
+                let error = match self.attempt(&mut call, attempt).await {
                     Ok(answer) => {
                         ticket.answered(true);
                         return Ok(answer);
@@ -250,6 +260,7 @@ fn proves_session(error: &Error) -> bool {
                 | OperationError::Compacted { .. }
                 | OperationError::AnswerTooLarge { .. }
                 | OperationError::TooManyInFlight { .. }
+                | OperationError::Access(_)
         )
     )
 }

@@ -48,6 +48,7 @@ impl Client {
     /// Doing it again does no harm: what is done already is answered the same.
     pub async fn change_members(&self, request: ClusterRequest) -> Result<NodeId, Error> {
         let timeout = ClientBuilder::request_timeout(self.inner.timeout, None);
+        let request = self.by_id(request).await;
         let ask = |store: StoreClient, context| {
             let request = request.clone();
             async move { store.cluster(context, request).await }
@@ -56,6 +57,20 @@ impl Client {
             ClusterReply::Done { node_id } => Ok(node_id),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// Names a member that is to leave by its id: the cluster forgets the name when it has left,
+    /// and the request may have to be sent again.
+    async fn by_id(&self, mut request: ClusterRequest) -> ClusterRequest {
+        if let ClusterRequest::Remove { node, .. } | ClusterRequest::Replace { old: node, .. } =
+            &mut request
+            && let Ok(members) = self.members().await
+            && let Some(member) = members.iter().find(|member| member.name == *node)
+            && node.parse::<NodeId>().is_err()
+        {
+            *node = member.id.to_string();
+        }
+        request
     }
 
     /// The endpoint that requests go to now.

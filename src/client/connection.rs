@@ -6,16 +6,13 @@
 //! connection retires it, and the next call opens a new one.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use tarpc::client::RpcError;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::retry::AttemptError;
-use crate::auth::Signer;
 use crate::rpc::api::StoreClient;
 use crate::rpc::transport::{ConnectError, ConnectOptions, StoreConnection, connect_store};
 use crate::types::{ClusterId, NodeId, RequestError};
@@ -42,12 +39,9 @@ impl Connection {
     /// Connects to `HOST:PORT`, to whichever cluster is there unless one is named.
     pub(super) async fn open(
         address: &str,
-        cluster_id: Option<ClusterId>,
-        credentials: Option<Arc<Signer>>,
-        timeout: Duration,
+        options: &ConnectOptions,
     ) -> Result<Self, ConnectError> {
-        let options = ConnectOptions { cluster_id, credentials, timeout };
-        let inner = connect_store(address, &options).await?;
+        let inner = connect_store(address, options).await?;
         Ok(Self {
             inner,
             room: Semaphore::new(CONNECTION_CALLS_MAX),

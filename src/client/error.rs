@@ -82,6 +82,10 @@ impl Error {
 
 impl From<OperationError> for Error {
     fn from(error: OperationError) -> Self {
-        Self::Failed(Failure::Operation(error))
+        Self::Failed(match error {
+            // Whether the node or the state machine said it makes no difference to the caller.
+            OperationError::PermissionDenied { reason } => Failure::PermissionDenied { reason },
+            error => Failure::Operation(error),
+        })
     }
 }

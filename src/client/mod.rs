@@ -45,6 +45,7 @@
 //! - Every request ends within its timeout, also when a node accepts and never answers.
 //! - Dropping a request that was not answered is like [`Error::Unknown`].
 
+mod access;
 mod builder;
 mod call;
 mod cluster;
@@ -71,6 +72,10 @@ pub use read::{Get, Pages, Range};
 pub use txn::{Condition, SendTxn, Step, Txn};
 pub use write::{Compact, Delete, Put};
 
+#[cfg(feature = "tls")]
+pub use crate::rpc::transport::tls::{IdentityFiles, TlsClient, TlsClientFiles, TlsFileError};
+
+use crate::rpc::transport::ConnectOptions;
 use crate::types::KeyRange;
 use pool::Pool;
 use session::Sessions;
@@ -105,8 +110,12 @@ impl Client {
         let pool = Pool::new(
             endpoints,
             options.connections,
-            options.credentials.clone(),
-            options.connect_timeout,
+            ConnectOptions {
+                cluster_id: None,
+                credentials: options.credentials.clone(),
+                tls: options.tls.clone(),
+                timeout: options.connect_timeout,
+            },
         );
         let inner = Inner {
             pool,

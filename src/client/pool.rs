@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::retry::backoff;
-use crate::auth::Signer;
+use crate::rpc::transport::ConnectOptions;
 use crate::types::{ClusterId, NodeId};
 
 /// The wait before an endpoint that could not be reached is tried again; doubles up to
@@ -40,9 +40,8 @@ pub(super) struct Pool {
     left: Arc<Notify>,
     /// The cluster of the first connection.
     cluster_id: OnceLock<ClusterId>,
-    /// What to sign with; none without authentication.
-    credentials: Option<Arc<Signer>>,
-    connect_timeout: Duration,
+    /// How to connect; the cluster is not known yet.
+    options: ConnectOptions,
 }
 
 /// One endpoint.
@@ -73,12 +72,7 @@ struct Opening {
 
 impl Pool {
     /// No connection yet. `addresses` is not empty.
-    pub(super) fn new(
-        addresses: Vec<String>,
-        connections: usize,
-        credentials: Option<Arc<Signer>>,
-        connect_timeout: Duration,
-    ) -> Self {
+    pub(super) fn new(addresses: Vec<String>, connections: usize, options: ConnectOptions) -> Self {
         let endpoint = |address| Endpoint {
             address,
             places: (0..connections).map(|_| Place::default()).collect(),
@@ -90,8 +84,7 @@ impl Pool {
             preferred: AtomicUsize::new(0),
             left: Arc::new(Notify::new()),
             cluster_id: OnceLock::new(),
-            credentials,
-            connect_timeout,
+            options,
         }
     }
 
@@ -188,10 +181,9 @@ impl Pool {
     }
 
     async fn open(&self, endpoint: &Endpoint) -> Result<Connection, String> {
-        let expected = self.cluster_id.get().copied();
-        let credentials = self.credentials.clone();
-        let timeout = self.connect_timeout;
-        let opened = Connection::open(&endpoint.address, expected, credentials, timeout).await;
+        let cluster_id = self.cluster_id.get().copied();
+        let options = ConnectOptions { cluster_id, ..self.options.clone() };
+        let opened = Connection::open(&endpoint.address, &options).await;
         let connection = opened.map_err(|error| error.to_string())?;
         // Two first connections at once may have been to two clusters.
         let found = connection.cluster_id();
@@ -234,7 +226,7 @@ mod tests {
 
     fn pool(endpoints: usize) -> Pool {
         let addresses = (1..=endpoints).map(|port| format!("127.0.0.1:{port}")).collect();
-        Pool::new(addresses, 1, None, Duration::from_secs(1))
+        Pool::new(addresses, 1, ConnectOptions::default())
     }
 
     #[test]
@@ -252,7 +244,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound").to_string();
         drop(listener);
-        let pool = Pool::new(vec![address], 1, None, Duration::from_secs(5));
+        let pool = Pool::new(vec![address], 1, ConnectOptions::default());
         let first = pool.connection(0).await.expect_err("nobody listens");
         let failures = pool.endpoints[0].places[0].opening.lock().await.failures;
         let second = pool.connection(0).await.expect_err("still nobody");

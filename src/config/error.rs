@@ -35,7 +35,8 @@ pub enum ConfigError {
     /// A listener that strangers can reach while everybody is allowed everything.
     #[error(
         "{field} is {address}, which other machines can reach, and requests would not be \
-         authenticated; leave --insecure-no-auth out, or listen on 127.0.0.1:{}",
+         authenticated; leave --insecure-no-auth out, or listen on a loopback address such as \
+         127.0.0.1:{}",
         address.port()
     )]
     OpenToTheNetwork {
@@ -53,6 +54,18 @@ pub enum ConfigError {
     /// Keys that would not be used.
     #[error("--insecure-no-auth and --cluster-key exclude each other; give one of them")]
     KeyWithoutUse,
+    /// Peers that could not verify each other.
+    #[error(
+        "tls.peer has no ca, so this node could not verify the others; give the CA that signed \
+         the certificates of all nodes"
+    )]
+    NoPeerCa,
+    /// Members that could not be verified.
+    #[error(
+        "a node that joins verifies the members it asks, and tls.client has no ca; give it, or \
+         the section tls.peer whose ca is used instead"
+    )]
+    NoMemberCa,
     /// Two listeners on one address.
     #[error("{first} and {second} are both {address}; give each listener its own port")]
     ListenersCollide {

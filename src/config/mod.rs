@@ -24,7 +24,8 @@ use serde::{Deserialize, Serialize};
 pub use error::ConfigError;
 pub use initial_cluster::{InitialCluster, InitialClusterError};
 pub use sections::{
-    AuthConfig, HttpConfig, LimitsConfig, RaftConfig, SnapshotConfig, StorageConfig,
+    AuditConfig, AuthConfig, HttpConfig, LimitsConfig, RaftConfig, SnapshotConfig, StorageConfig,
+    TlsConfig, TlsSection,
 };
 
 /// The port of the client listener, unless told.
@@ -78,6 +79,8 @@ pub struct NodeConfig {
     pub learner: bool,
     /// Who may do what.
     pub auth: AuthConfig,
+    /// Who did what.
+    pub audit: AuditConfig,
     /// Timings and batch sizes of consensus.
     pub raft: RaftConfig,
     /// Sizes of what lies on the disk.
@@ -88,6 +91,8 @@ pub struct NodeConfig {
     pub limits: LimitsConfig,
     /// The HTTP listener.
     pub http: HttpConfig,
+    /// Which listeners speak TLS.
+    pub tls: TlsConfig,
 }
 
 impl Default for NodeConfig {
@@ -108,11 +113,13 @@ impl Default for NodeConfig {
             bootstrap_from: Vec::new(),
             learner: false,
             auth: AuthConfig::default(),
+            audit: AuditConfig::default(),
             raft: RaftConfig::default(),
             storage: StorageConfig::default(),
             snapshot: SnapshotConfig::default(),
             limits: LimitsConfig::default(),
             http: HttpConfig::default(),
+            tls: TlsConfig::default(),
         }
     }
 }

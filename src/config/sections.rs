@@ -24,6 +24,14 @@ pub struct AuthConfig {
     pub insecure_no_auth: bool,
 }
 
+/// Who did what.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditConfig {
+    /// The file that audit lines are appended to; none = the log, under `chainfire::audit`.
+    pub file: Option<PathBuf>,
+}
+
 /// Timings and batch sizes of consensus.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -167,6 +175,32 @@ impl Default for LimitsConfig {
             shutdown_timeout_ms: 10_000,
         }
     }
+}
+
+/// TLS, for each listener on its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// For clients; none = in the clear.
+    pub client: Option<TlsSection>,
+    /// Between nodes, either way: the certificate is shown to who connects and to whom is
+    /// connected to, and `ca` must have signed theirs.
+    pub peer: Option<TlsSection>,
+    /// For HTTP; none = in the clear.
+    pub http: Option<TlsSection>,
+}
+
+/// The files of one listener's TLS, in PEM. Read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSection {
+    /// The certificate, and after it those that lead to its CA.
+    pub certificate: PathBuf,
+    /// Its key; a file that only its owner can read.
+    pub key: PathBuf,
+    /// The CA that must have signed the certificate of whoever connects; none = nobody is asked
+    /// for one.
+    pub ca: Option<PathBuf>,
 }
 
 /// The HTTP listener: gateway, metrics and probes.

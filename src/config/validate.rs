@@ -29,7 +29,20 @@ impl NodeConfig {
         self.storage.validate()?;
         self.snapshot.validate()?;
         self.limits.validate()?;
-        self.http.validate()
+        self.http.validate()?;
+        self.validate_tls()
+    }
+
+    fn validate_tls(&self) -> Result<(), ConfigError> {
+        let peers_ca = self.tls.peer.as_ref().map(|peer| peer.ca.as_ref());
+        if peers_ca == Some(None) {
+            return Err(ConfigError::NoPeerCa);
+        }
+        let clients_ca = self.tls.client.as_ref().map(|client| client.ca.as_ref());
+        if clients_ca == Some(None) && peers_ca.is_none() && !self.contacts().is_empty() {
+            return Err(ConfigError::NoMemberCa);
+        }
+        Ok(())
     }
 
     fn validate_auth(&self) -> Result<(), ConfigError> {
@@ -259,7 +272,7 @@ fn check(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::AuthConfig;
+    use crate::config::{AuthConfig, TlsSection};
 
     type Edit = fn(&mut NodeConfig);
 
@@ -312,6 +325,28 @@ mod tests {
                 config.validate().expect("valid");
             }
         }
+    }
+
+    #[test]
+    fn a_node_has_what_verifies_the_others() {
+        let section = |ca: Option<&str>| TlsSection {
+            certificate: "node.pem".into(),
+            key: "node.key".into(),
+            ca: ca.map(Into::into),
+        };
+        let error = error_after(|config| config.tls.peer = Some(section(None)));
+        assert!(matches!(error, ConfigError::NoPeerCa), "{error}");
+        let joining = |config: &mut NodeConfig| {
+            config.auth.insecure_no_auth = true;
+            config.join = vec!["h:1".into()];
+            config.tls.client = Some(section(None));
+        };
+        let error = error_after(joining);
+        assert!(matches!(error, ConfigError::NoMemberCa), "{error}");
+        let mut config = NodeConfig::default();
+        joining(&mut config);
+        config.tls.peer = Some(section(Some("ca.pem")));
+        config.validate().expect("the CA of the peers will do");
     }
 
     #[test]

@@ -17,6 +17,7 @@
 pub mod gateway;
 mod readiness;
 mod routes;
+mod secure;
 mod server;
 #[cfg(test)]
 mod server_tests;

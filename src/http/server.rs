@@ -10,17 +10,18 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use super::gateway::{Gateway, Remote};
 use super::timed::TimedWrites;
-use super::{Readiness, routes};
+use super::{Readiness, routes, secure};
 use crate::auth::target::TARGET_BYTES_MAX;
 use crate::auth::verify::HEADER_BYTES_MAX;
 use crate::config::HttpConfig;
+use crate::rpc::transport::Stream;
+use crate::rpc::transport::tls::TlsServer;
 use crate::telemetry::NodeMetrics;
 
 /// Largest head of a request, in bytes: the longest target and all headers that the verifier looks
@@ -52,6 +53,7 @@ impl HttpServer {
         metrics: NodeMetrics,
         readiness: Readiness,
         gateway: Option<Gateway>,
+        tls: Option<TlsServer>,
     ) -> std::io::Result<Self> {
         let local_addr = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
@@ -62,6 +64,7 @@ impl HttpServer {
             timeout: Duration::from_millis(config.request_timeout_ms),
             idle_timeout: Duration::from_millis(config.idle_timeout_ms),
             metrics,
+            tls,
             in_flight: GracefulShutdown::new(),
         };
         let accepting = tokio::spawn(door.accept_until(stopped));
@@ -105,6 +108,7 @@ struct Door {
     timeout: Duration,
     idle_timeout: Duration,
     metrics: NodeMetrics,
+    tls: Option<TlsServer>,
     in_flight: GracefulShutdown,
 }
 
@@ -135,21 +139,22 @@ impl Door {
     }
 
     /// Serves a connection, in a task of its own, to its end.
-    fn serve<S>(&self, stream: S, remote: SocketAddr, permit: OwnedSemaphorePermit)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    fn serve(&self, socket: TcpStream, remote: SocketAddr, permit: OwnedSemaphorePermit) {
         let router = self.router.clone().layer(Extension(Remote(remote)));
-        let stream = TokioIo::new(TimedWrites::new(stream, self.timeout));
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.idle_timeout)
-            .max_buf_size(REQUEST_HEAD_BYTES_MAX)
-            .serve_connection(stream, TowerToHyperService::new(router));
-        let connection = self.in_flight.watch(connection);
+        let (timeout, idle_timeout) = (self.timeout, self.idle_timeout);
+        let (tls, in_flight) = (self.tls.clone(), self.in_flight.watcher());
         let metrics = self.metrics.clone();
         tokio::spawn(async move {
-            match connection.await {
+            let Some(stream) = open(socket, tls.as_ref(), timeout, &metrics).await else { return };
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(idle_timeout)
+                .max_buf_size(REQUEST_HEAD_BYTES_MAX)
+                .serve_connection(
+                    TokioIo::new(TimedWrites::new(stream, timeout)),
+                    TowerToHyperService::new(router),
+                );
+            match in_flight.watch(connection).await {
                 // Whoever hung up early, or sent what is not HTTP, was told by hyper.
                 Ok(()) => {}
                 Err(error) if error.is_parse() || error.is_parse_too_large() => {
@@ -161,6 +166,25 @@ impl Door {
             drop(permit);
         });
     }
+}
+
+/// The stream under a connection's HTTP; none when it did not come about in time.
+async fn open(
+    socket: TcpStream,
+    tls: Option<&TlsServer>,
+    wait: Duration,
+    metrics: &NodeMetrics,
+) -> Option<Stream> {
+    let refused = match tokio::time::timeout(wait, secure::open(socket, tls)).await {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "an HTTP connection was refused");
+            error.name()
+        }
+        Err(_elapsed) => "timeout",
+    };
+    metrics.connection_refused("http", refused);
+    None
 }
 
 /// Whether a head did not come in time, or an answer did not go.

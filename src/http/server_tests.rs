@@ -16,7 +16,7 @@ use crate::types::RequestError;
 async fn serve(config: HttpConfig, readiness: Readiness) -> (HttpServer, NodeMetrics) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let metrics = NodeMetrics::new();
-    let server = HttpServer::start(listener, &config, metrics.clone(), readiness, None);
+    let server = HttpServer::start(listener, &config, metrics.clone(), readiness, None, None);
     (server.expect("started"), metrics)
 }
 

@@ -1,4 +1,5 @@
-//! The way of a command: is it a retry, is it well formed, what does it change.
+//! The way of a command: is it a retry, is it well formed, is it still permitted, what does it
+//! change.
 //!
 //! Apply never fails for what a client asked: a refusal is an answer, recorded like any other, so
 //! that a retry is refused in the same words. It fails only when the state cannot be read.
@@ -13,6 +14,7 @@ use super::compact::compact;
 use super::delete_range::delete_range;
 use super::draft::Draft;
 use super::failure::settle;
+use super::permission;
 use super::put::put;
 use super::roster;
 use super::session::{self, Admission};
@@ -39,7 +41,7 @@ pub fn apply<V: StateView>(view: &V, command: &Command) -> Result<Applied, V::Er
         Admission::Apply(writer) => writer,
         Admission::Answered(response) => return Ok(Applied { response, changes: Vec::new() }),
     };
-    let (response, mut changes) = match execute(view, &command.operation, command.leader_time_ms)? {
+    let (response, mut changes) = match execute(view, command)? {
         Ok((answer, changes)) => (Ok(answer), changes),
         Err(refusal) => (Err(refusal), Vec::new()),
     };
@@ -50,12 +52,12 @@ pub fn apply<V: StateView>(view: &V, command: &Command) -> Result<Applied, V::Er
 /// The answer and the changes of an operation, or its refusal.
 type Executed = Result<(Answer, Vec<Change>), OperationError>;
 
-fn execute<V: StateView>(
-    view: &V,
-    operation: &Operation,
-    now_ms: u64,
-) -> Result<Executed, V::Error> {
+fn execute<V: StateView>(view: &V, command: &Command) -> Result<Executed, V::Error> {
+    let Command { operation, leader_time_ms: now_ms, .. } = command;
     if let Err(refusal) = validate(operation) {
+        return Ok(Err(refusal));
+    }
+    if let Some(refusal) = permission::refusal(view, command) {
         return Ok(Err(refusal));
     }
     let mut draft = Draft::new(view);
@@ -85,7 +87,7 @@ fn execute<V: StateView>(
                 .map_err(OperationError::from));
         }
         Operation::Cluster(operation) => {
-            let changed = roster::change(&view.roster(), operation, now_ms);
+            let changed = roster::change(&view.roster(), operation, *now_ms);
             return Ok(changed.map(|(answer, roster)| {
                 let change = roster.map(|roster| Change::SetRoster(Arc::new(roster)));
                 (Answer::Cluster(answer), change.into_iter().collect())

@@ -19,6 +19,7 @@ mod duplicate;
 mod event;
 mod failure;
 mod member;
+mod permission;
 mod put;
 mod range;
 mod roster;

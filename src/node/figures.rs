@@ -71,6 +71,7 @@ fn raft_figures(handles: &NodeHandles) -> RaftFigures {
         is_leader: progress.leader_id == Some(handles.raft.node().node_id),
         term: progress.term,
         last_log_index: progress.last_log_index,
+        purged_index: progress.purged_index,
         committed_index: progress.committed_index,
         applied_index: progress.applied_index,
     }

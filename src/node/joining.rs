@@ -18,9 +18,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::StartError;
 use crate::actors::{RaftHandle, SupervisorMessage};
-use crate::auth::{CLIENT_SERVICE, ClusterKey, Signer};
+use crate::auth::{CLIENT_SERVICE, ClusterKey};
 use crate::config::NodeConfig;
-use crate::rpc::transport::{ConnectOptions, call_context, connect_store};
+use crate::rpc::transport::{ConnectOptions, TlsClient, call_context, connect_store};
 use crate::storage::{Identity, Joining, StorageError};
 use crate::types::{
     ClusterId, ClusterReply, ClusterRequest, JoinRequest, JoinTarget, JoinTicket, NodeId,
@@ -54,7 +54,7 @@ pub enum JoinError {
 /// The identity of a node that joins, or is still joining; none for every other.
 pub(super) async fn identity(
     config: &NodeConfig,
-    cluster_key: Option<&ClusterKey>,
+    introduction: &ConnectOptions,
     client: SocketAddr,
     peer: SocketAddr,
 ) -> Result<Option<Identity>, StartError> {
@@ -71,7 +71,7 @@ pub(super) async fn identity(
                 target: if config.learner { JoinTarget::Learner } else { JoinTarget::Voter },
                 waits: joining.waits,
             };
-            let given = ask_to_join(&joining.contacts, cluster_key.map(signer), request).await?;
+            let given = ask_to_join(&joining.contacts, introduction, request).await?;
             joining.given = Some(given);
             joining.write(&config.data_dir).map_err(JoinError::from)?;
             given
@@ -111,7 +111,7 @@ fn begin(config: &NodeConfig) -> Result<Option<Joining>, StorageError> {
 
 async fn ask_to_join(
     contacts: &[String],
-    signer: Option<Arc<Signer>>,
+    introduction: &ConnectOptions,
     request: JoinRequest,
 ) -> Result<(ClusterId, JoinTicket), JoinError> {
     let give_up = Instant::now() + ASK_MAX;
@@ -119,7 +119,7 @@ async fn ask_to_join(
         let mut reason = String::new();
         for contact in contacts {
             let join = ClusterRequest::Join(request.clone());
-            match ask(contact, None, signer.clone(), join).await {
+            match ask(contact, introduction, join).await {
                 Ok(ClusterReply::Ticket { cluster_id, ticket }) => {
                     return Ok((cluster_id, ticket));
                 }
@@ -136,21 +136,23 @@ async fn ask_to_join(
     }
 }
 
-/// What a machine that holds the cluster's keys signs with before it is a member.
-pub(super) fn signer(cluster_key: &ClusterKey) -> Arc<Signer> {
-    Arc::new(cluster_key.node_credentials().signer(CLIENT_SERVICE))
+/// How a machine that holds the cluster's keys connects to members before it is one.
+pub(super) fn introduction(
+    cluster_key: Option<&ClusterKey>,
+    tls: Option<TlsClient>,
+) -> ConnectOptions {
+    let signer = |key: &ClusterKey| Arc::new(key.node_credentials().signer(CLIENT_SERVICE));
+    ConnectOptions { credentials: cluster_key.map(signer), tls, ..ConnectOptions::default() }
 }
 
 /// Asks one member.
 async fn ask(
     contact: &str,
-    cluster_id: Option<ClusterId>,
-    credentials: Option<Arc<Signer>>,
+    options: &ConnectOptions,
     request: ClusterRequest,
 ) -> Result<ClusterReply, RequestError> {
     let unavailable = |reason: String| RequestError::Unavailable { reason };
-    let options = ConnectOptions { cluster_id, credentials, ..ConnectOptions::default() };
-    let connected = connect_store(contact, &options).await;
+    let connected = connect_store(contact, options).await;
     let connection = connected.map_err(|error| unavailable(error.to_string()))?;
     let asked = connection.client.cluster(call_context(CALL_MAX), request);
     match timeout(CALL_MAX, asked).await {
@@ -163,12 +165,14 @@ async fn ask(
 /// Watches over a node that joins until it is a member, and then forgets the join.
 pub(super) async fn watch(
     data_dir: PathBuf,
-    signer: Option<Arc<Signer>>,
+    introduction: ConnectOptions,
     raft: RaftHandle,
     supervisor: ractor::ActorRef<SupervisorMessage>,
 ) {
     let Ok(Some(joining)) = Joining::read(&data_dir) else { return };
     let node = raft.node().clone();
+    let cluster_id = Some(node.cluster_id);
+    let options = ConnectOptions { cluster_id, ..introduction };
     loop {
         if raft.has_joined() {
             if let Err(error) = Joining::complete(&data_dir) {
@@ -176,7 +180,7 @@ pub(super) async fn watch(
             }
             return;
         }
-        match standing(&joining.contacts, &signer, node.cluster_id, node.node_id).await {
+        match standing(&joining.contacts, &options, node.node_id).await {
             Some(Standing::JoinFailed { reason }) => {
                 // The supervisor is only gone when the node stops anyway.
                 let _ = supervisor.send_message(SupervisorMessage::JoinFailed(reason));
@@ -194,13 +198,12 @@ pub(super) async fn watch(
 
 async fn standing(
     contacts: &[String],
-    signer: &Option<Arc<Signer>>,
-    cluster: ClusterId,
+    options: &ConnectOptions,
     node_id: NodeId,
 ) -> Option<Standing> {
     for contact in contacts {
         let request = ClusterRequest::Standing { node_id };
-        let asked = ask(contact, Some(cluster), signer.clone(), request).await;
+        let asked = ask(contact, options, request).await;
         if let Ok(ClusterReply::Standing(standing)) = asked {
             return Some(standing);
         }

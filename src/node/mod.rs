@@ -36,6 +36,7 @@ mod run;
 mod start;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -55,6 +56,7 @@ use crate::storage::log::LogStore;
 use crate::storage::state::StateStore;
 use crate::telemetry::{NodeMetrics, UpkeepTask};
 use crate::types::RequestError;
+use tls::CertificateWatch;
 
 /// How long the first read may take until [`Node::ready`] tries again.
 const READY_TRY_MAX: Duration = Duration::from_secs(2);
@@ -71,6 +73,7 @@ pub struct Node {
     http: HttpServer,
     storage: OpenStorage,
     metrics: NodeMetrics,
+    certificates: CertificateWatch,
     shutdown_max: Duration,
     _upkeep: UpkeepTask,
 }
@@ -107,6 +110,17 @@ impl Node {
     /// What the node counts.
     pub fn metrics(&self) -> &NodeMetrics {
         &self.metrics
+    }
+
+    /// Reads the certificates of the listeners again now, rather than when their files are next
+    /// looked at.
+    pub fn reload_certificates(&self) {
+        self.certificates.reload();
+    }
+
+    /// Whether a listener speaks TLS.
+    pub fn has_certificates(&self) -> bool {
+        self.certificates.is_needed()
     }
 
     /// Waits until the node can do what it is there for: a linearizable read went through it. Errs

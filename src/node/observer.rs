@@ -1,11 +1,12 @@
 //! Where the lower floors' measurements meet the node's metrics.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::rpc::peer::{Lane, PeerObserver};
-use crate::rpc::server::RequestObserver;
+use crate::rpc::server::{CallerRefused, RequestObserver};
 use crate::storage::StorageHooks;
-use crate::telemetry::{NodeMetrics, SnapshotKind};
+use crate::telemetry::{AuditCaller, AuditLog, AuditRecord, Decision, NodeMetrics, SnapshotKind};
 use crate::types::NodeId;
 
 /// Counts what the storage and the connections tell.
@@ -51,12 +52,35 @@ impl PeerObserver for Observer {
     }
 }
 
-impl RequestObserver for Observer {
+/// Counts what the listeners tell, and has refusals audited.
+pub(super) struct DoorObserver {
+    pub(super) metrics: NodeMetrics,
+    pub(super) audit: AuditLog,
+}
+
+impl RequestObserver for DoorObserver {
     fn request_answered(&self, method: &'static str, result: &'static str, took: Duration) {
-        self.0.request_answered(method, result, took);
+        self.metrics.request_answered(method, result, took);
     }
 
     fn connection_refused(&self, listener: &'static str, reason: &'static str) {
-        self.0.connection_refused(listener, reason);
+        self.metrics.connection_refused(listener, reason);
+    }
+
+    fn caller_refused(&self, refused: &CallerRefused<'_>) {
+        let caller = AuditCaller {
+            access_key_id: refused.access_key_id.unwrap_or_default().to_owned(),
+            user: String::new(),
+            peer: Some(refused.remote),
+        };
+        self.audit.record(AuditRecord {
+            caller: Arc::new(caller),
+            request_id: None,
+            action: "connect",
+            target: refused.listener.to_owned(),
+            decision: Decision::Refused(refused.reason),
+            outcome: "",
+            revision: 0,
+        });
     }
 }

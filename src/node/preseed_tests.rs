@@ -7,6 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Node, detach_copy, restore_new_cluster};
 use crate::actors::{PreseedProgress, PreseedTarget};
+use crate::auth::cluster_key::CLUSTER_KEY_FILE;
 use crate::config::NodeConfig;
 use crate::rpc::peer::{
     ForwardedWrite, Lane, PeerConnection, PeerConnections, PeerDialer, SnapshotChunk, SnapshotOffer,
@@ -51,7 +52,9 @@ async fn joiner(directory: &std::path::Path, leader: &Node, node_id: NodeId) -> 
         incarnation: u128::from(node_id) << 64,
         name: NodeConfig::default().name,
     };
-    Node::start_given(config(directory), identity).await.expect("the node starts")
+    let mut config = config(directory);
+    config.auth.cluster_key = Some(leader.storage.directory.path().join(CLUSTER_KEY_FILE));
+    Node::start_given(config, identity).await.expect("the node starts")
 }
 
 fn target(node: &Node) -> PreseedTarget {

@@ -58,6 +58,7 @@ async fn run_to_the_end(config: NodeConfig) -> Result<ExitReason, StartError> {
     };
     let reason = tokio::select! {
         () = announced => unreachable!("announcing never ends"),
+        () = reload_when_told(&node) => unreachable!("this never ends either"),
         reason = node.failed() => reason,
         _ = terminate.recv() => ExitReason::Requested,
         _ = interrupt.recv() => ExitReason::Requested,
@@ -70,6 +71,21 @@ async fn run_to_the_end(config: NodeConfig) -> Result<ExitReason, StartError> {
         tracing::error!(%error, "what the join left behind is removed at the next start");
     }
     Ok(reason)
+}
+
+/// SIGHUP reads the certificates again. Without any it ends the process, as it would any other.
+async fn reload_when_told(node: &Node) {
+    if node.has_certificates() {
+        match signal(SignalKind::hangup()) {
+            Ok(mut hangup) => {
+                while hangup.recv().await.is_some() {
+                    node.reload_certificates();
+                }
+            }
+            Err(error) => tracing::warn!(%error, "SIGHUP does not reload certificates"),
+        }
+    }
+    std::future::pending().await
 }
 
 fn announce(node: &Node) {

@@ -9,7 +9,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::joining::JoinError;
-use super::observer::Observer;
+use super::observer::{DoorObserver, Observer};
+use super::tls::Certificates;
 use super::{Node, OpenStorage, figures, founding, gateway, joining, keys, registry};
 use crate::actors::raft::{self, ConsensusError, ConsensusParts, NodeDescription};
 use crate::actors::{
@@ -27,12 +28,13 @@ use crate::rpc::server::{
     Admission, DirectStore, ListenError, Listener, ListenerLimits, PeerDoor, PeerService,
     StoreBackend, StoreDoor,
 };
+use crate::rpc::transport::tls::TlsFileError;
 use crate::rpc::transport::{self, Guard, ServiceRequest as _};
 use crate::storage::detached::NO_NODE;
 use crate::storage::log::{LogOptions, LogStore};
 use crate::storage::state::{StateOptions, StateStore};
 use crate::storage::{DataDir, FatalSink, FatalWatch, Identity, StorageError};
-use crate::telemetry::NodeMetrics;
+use crate::telemetry::{AuditLog, NodeMetrics};
 use crate::types::{ClusterId, NodeId, PeerAddress};
 
 /// How long the original of a copied data directory may take to answer.
@@ -47,6 +49,12 @@ pub enum StartError {
     /// The client or peer listener could not be bound.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The audit log could not be opened.
+    #[error("the audit log cannot be opened: {source}; check audit.file in the configuration")]
+    Audit {
+        /// Why.
+        source: std::io::Error,
+    },
     /// The HTTP listener could not be bound.
     #[error("cannot listen on {addr} for HTTP: {source}; free the port or choose another")]
     Bind {
@@ -109,6 +117,9 @@ pub enum StartError {
     /// A key file cannot be used.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// A certificate or its key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsFileError),
     /// The data directory is there, and the keys of its cluster are not.
     #[error(
         "{} is missing, and {} holds data; give the --cluster-key file of its cluster, or make one \
@@ -176,13 +187,14 @@ impl Node {
     /// Starts a node on the current tokio runtime. It takes part in its cluster when this returns,
     /// and [`ready`](Self::ready) tells when it can serve.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
-        Self::start_from(config, Origin::Founder).await
+        // Boxed: the way up holds much, and whoever starts a node should not have to.
+        Box::pin(Self::start_from(config, Origin::Founder)).await
     }
 
     /// Starts a node that was given its identity by a cluster. It founds nothing: until a member
     /// has given it a snapshot and added it, it only listens for peers.
     pub async fn start_given(config: NodeConfig, identity: Identity) -> Result<Self, StartError> {
-        Self::start_from(config, Origin::Given(identity)).await
+        Box::pin(Self::start_from(config, Origin::Given(identity))).await
     }
 
     async fn start_from(config: NodeConfig, origin: Origin) -> Result<Self, StartError> {
@@ -190,11 +202,14 @@ impl Node {
         // Before anything can have been asked: what is dated before it was not seen here.
         let started = AmzDate::from_unix(clock::wall());
         let cluster_key = keys::load(&config)?;
-        let sockets = bind(&config).await?;
+        let certificates = Certificates::load(&config.tls)?;
+        let sockets = bind(&config, &certificates).await?;
+        let introduction =
+            joining::introduction(cluster_key.as_ref(), certificates.to_members.clone());
         let (client, peer) = (sockets.client.local_addr(), sockets.peer.local_addr());
         let origin = match origin {
             Origin::Founder => {
-                match joining::identity(&config, cluster_key.as_ref(), client, peer).await? {
+                match joining::identity(&config, &introduction, client, peer).await? {
                     Some(identity) => Origin::Given(identity),
                     None => Origin::Founder,
                 }
@@ -203,6 +218,10 @@ impl Node {
         };
         let founders = config.founders(sockets.peer.local_addr());
         let metrics = NodeMetrics::new();
+        let audit = AuditLog::start(config.audit.file.clone(), metrics.clone());
+        let audit = audit.map_err(|source| StartError::Audit { source })?;
+        metrics.insecure_no_auth(cluster_key.is_none());
+        let doors = Arc::new(DoorObserver { metrics: metrics.clone(), audit: audit.clone() });
         let (fatal, failure) = FatalSink::channel();
         let founds = matches!(origin, Origin::Founder);
         let (storage, identity) = open(&config, &founders, origin, &metrics, fatal).await?;
@@ -220,6 +239,7 @@ impl Node {
             observer: observer.clone(),
             not_recognised: not_recognised.clone(),
             credentials: cluster_key.as_ref().map(|key| Arc::new(key.peer_signer())),
+            tls: certificates.to_peers.clone(),
             ..PeerDialer::new(ours)
         });
         registry::follow(&storage.state, peers.clone(), incarnations.clone());
@@ -264,20 +284,20 @@ impl Node {
             ),
         };
         let budget = Arc::new(Admission::new(PEER_REQUESTS_MAX, PEER_BYTES_MAX));
-        let peers = sockets.peer.serve(peer_door, peer_limits(limits), budget, observer.clone());
+        let peers = sockets.peer.serve(peer_door, peer_limits(limits), budget, doors.clone());
         if founds {
             found(&raft, &config, &founders, &identity).await?;
         } else {
             let supervisor = actors.supervisor.clone();
-            let signer = cluster_key.as_ref().map(joining::signer);
-            let watch = joining::watch(config.data_dir.clone(), signer, raft.clone(), supervisor);
-            tokio::spawn(watch);
+            let directory = config.data_dir.clone();
+            tokio::spawn(joining::watch(directory, introduction, raft.clone(), supervisor));
         }
         let backend = StoreBackend::new(
             raft.clone(),
             actors.handles.snapshot.clone(),
             actors.handles.auth.clone(),
             actors.handles.membership.clone(),
+            audit,
         );
         let keyring = actors.handles.auth.keyring();
         let guard = keyring.map(client_guard);
@@ -288,12 +308,7 @@ impl Node {
         ));
         let http_addr = sockets.http.local_addr().map_err(StartError::Runtime)?;
         let gateway = gateway::new(gateway::Parts {
-            store: DirectStore::new(
-                backend,
-                budget.clone(),
-                gateway_budget(limits),
-                observer.clone(),
-            ),
+            store: DirectStore::new(backend, budget.clone(), gateway_budget(limits), doors.clone()),
             raft: raft.clone(),
             keyring: keyring.cloned(),
             metrics: metrics.clone(),
@@ -301,7 +316,7 @@ impl Node {
             config: &config,
             bound: http_addr,
         });
-        let clients = sockets.client.serve(store_door, client_limits(limits), budget, observer);
+        let clients = sockets.client.serve(store_door, client_limits(limits), budget, doors);
         let readiness = Readiness::new(&config.http, move |deadline| {
             let raft = raft.clone();
             async move { raft.read_barrier(deadline).await }
@@ -312,17 +327,30 @@ impl Node {
             metrics.clone(),
             readiness,
             Some(gateway),
+            certificates.http.clone(),
         )
         .map_err(StartError::Runtime)?;
+        let certificates = certificates.watch(&metrics);
         let _upkeep = metrics.spawn_upkeep();
         let shutdown_max = Duration::from_millis(config.limits.shutdown_timeout_ms);
-        Ok(Self { actors, clients, peers, http, storage, metrics, shutdown_max, _upkeep })
+        Ok(Self {
+            actors,
+            clients,
+            peers,
+            http,
+            storage,
+            metrics,
+            certificates,
+            shutdown_max,
+            _upkeep,
+        })
     }
 }
 
-async fn bind(config: &NodeConfig) -> Result<Sockets, StartError> {
+async fn bind(config: &NodeConfig, tls: &Certificates) -> Result<Sockets, StartError> {
     let client = Listener::bind(&config.listen_client.to_string()).await?;
-    let peer = Listener::bind(&config.listen_peer.to_string()).await?;
+    let client = client.with_tls(tls.client.clone());
+    let peer = Listener::bind(&config.listen_peer.to_string()).await?.with_tls(tls.peer.clone());
     let http = TcpListener::bind(config.listen_http).await;
     let http = http.map_err(|source| StartError::Bind { addr: config.listen_http, source })?;
     Ok(Sockets { client, peer, http })

@@ -3,7 +3,11 @@
 //! `CHAINFIRE_CRASH_POINT=NAME` stops at the first time execution comes to that place,
 //! `NAME:3` at the third: the thread prints `crash point NAME` to standard output and never goes
 //! on. The test reads that line and sends SIGKILL, so that what is on the disk is exactly what
-//! was there at that place. Names are `ROOM.PLACE`, as in `log.before_commit`. In release builds nothing of this exists.
+//! was there at that place. Names are `ROOM.PLACE`, as in `log.before_commit`.
+//!
+//! `CHAINFIRE_HOLD_DIR=DIR` stops wherever DIR has a file of the place's name, for as long as it has
+//! one: what happens to the others meanwhile is up to the test. `DIR/NAME.reached` says that it has.
+//! In release builds nothing of this exists.
 
 /// Stops here for ever when the environment asks for it. Debug builds only.
 #[cfg(debug_assertions)]
@@ -15,6 +19,7 @@ pub fn crash_point(name: &'static str) {
     static ASKED_FOR: OnceLock<Option<(String, u64)>> = OnceLock::new();
     static TIMES_REACHED: AtomicU64 = AtomicU64::new(0);
 
+    hold(name);
     let asked_for = ASKED_FOR.get_or_init(|| parse(&std::env::var(VARIABLE).ok()?));
     let Some((wanted, nth)) = asked_for else { return };
     if wanted != name || TIMES_REACHED.fetch_add(1, Ordering::SeqCst) + 1 != *nth {
@@ -29,6 +34,32 @@ pub fn crash_point(name: &'static str) {
     }
 }
 
+/// Waits here while the directory of holds has a file of this name.
+#[cfg(debug_assertions)]
+fn hold(name: &'static str) {
+    use std::path::PathBuf;
+    use std::sync::OnceLock;
+    use std::time::Duration;
+
+    const LOOK_EVERY: Duration = Duration::from_millis(10);
+    static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
+
+    let directory = DIRECTORY.get_or_init(|| std::env::var_os(HOLD_VARIABLE).map(PathBuf::from));
+    let Some(directory) = directory else { return };
+    let asked_for = directory.join(name);
+    if !asked_for.exists() {
+        return;
+    }
+    // The rest of the node goes on, also when it has one thread only.
+    tokio::task::block_in_place(|| {
+        let reached = directory.join(format!("{name}.reached"));
+        let _the_test_sees_it_missing = std::fs::write(reached, std::process::id().to_string());
+        while asked_for.exists() {
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+    });
+}
+
 /// Nothing, in release builds.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
@@ -36,6 +67,9 @@ pub fn crash_point(_name: &'static str) {}
 
 /// The variable that asks for a crash point.
 pub const VARIABLE: &str = "CHAINFIRE_CRASH_POINT";
+
+/// The variable that names the directory of holds.
+pub const HOLD_VARIABLE: &str = "CHAINFIRE_HOLD_DIR";
 
 #[cfg(debug_assertions)]
 fn parse(text: &str) -> Option<(String, u64)> {

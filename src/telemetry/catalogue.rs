@@ -118,6 +118,12 @@ pub const APPLY_LAG: Metric = gauge(
 /// Index of the last log entry.
 pub const LAST_LOG_INDEX: Metric =
     gauge("chainfire_raft_last_log_index", Unit::Count, "Index of the last entry in the log.");
+/// What a follower may lack at most without being given a snapshot begins after it.
+pub const PURGED_LOG_INDEX: Metric = gauge(
+    "chainfire_raft_purged_log_index",
+    Unit::Count,
+    "Index of the last entry that the log no longer has.",
+);
 
 /// Begin to sync.
 pub const LOG_COMMIT_SECONDS: Metric = histogram(
@@ -185,6 +191,35 @@ pub const REQUEST_SECONDS: Metric = histogram(
 pub const REFUSED_CONNECTIONS: Metric = counter(
     "chainfire_refused_connections_total",
     "Connections that were closed before they could ask anything.",
+);
+
+/// Label: `reason`.
+pub const AUTH_REFUSALS: Metric = counter(
+    "chainfire_auth_refusals_total",
+    "Requests and connections that were refused for who asked, or for what they may not do.",
+);
+/// Lines.
+pub const AUDIT_LOST: Metric = counter(
+    "chainfire_audit_lost_total",
+    "Audit lines that were lost, because too many waited or the disk refused them.",
+);
+/// 0 or 1.
+pub const INSECURE_NO_AUTH: Metric = gauge(
+    "chainfire_insecure_no_auth",
+    Unit::Count,
+    "Whether the node serves whoever connects, without authentication: 1 yes, 0 no.",
+);
+
+/// Label: `listener`.
+pub const TLS_NOT_AFTER: Metric = gauge(
+    "chainfire_tls_certificate_not_after_seconds",
+    Unit::Seconds,
+    "When the certificate of a listener expires, in seconds since 1970.",
+);
+/// Labels: `listener`, `outcome`.
+pub const TLS_RELOADS: Metric = counter(
+    "chainfire_tls_reloads_total",
+    "How often the certificate of a listener was read again: ok, or failed and the old one kept.",
 );
 
 /// Label: `environment`, `log` or `state`.
@@ -287,6 +322,7 @@ pub const ALL: &[Metric] = &[
     PROPOSALS_FAILED,
     APPLY_LAG,
     LAST_LOG_INDEX,
+    PURGED_LOG_INDEX,
     LOG_COMMIT_SECONDS,
     LOG_CHECKPOINT_SECONDS,
     LOG_COMMIT_ENTRIES,
@@ -298,6 +334,11 @@ pub const ALL: &[Metric] = &[
     REQUESTS,
     REQUEST_SECONDS,
     REFUSED_CONNECTIONS,
+    AUTH_REFUSALS,
+    AUDIT_LOST,
+    INSECURE_NO_AUTH,
+    TLS_NOT_AFTER,
+    TLS_RELOADS,
     DATABASE_BYTES,
     DATABASE_USED_BYTES,
     DATABASE_LIMIT_BYTES,

@@ -11,12 +11,15 @@
 //! Logs are made with `tracing` wherever something is handled; whoever runs the process chooses
 //! where they go (`cli`'s `logging` for the binary, the embedder otherwise).
 
+pub mod audit;
 pub mod catalogue;
 mod family;
 mod node_metrics;
 #[cfg(test)]
 mod tests;
+mod tls;
 
+pub use audit::{AuditCaller, AuditLog, AuditRecord, Decision};
 pub use node_metrics::{
     DatabaseFigures, JoinFigures, NodeMetrics, RaftFigures, SnapshotKind, UPKEEP_INTERVAL,
     UpkeepTask,

@@ -34,6 +34,7 @@ struct Inner {
     requests: Family<(&'static str, &'static str), Counter>,
     request_seconds: Family<&'static str, Histogram>,
     refused: Family<(&'static str, &'static str), Counter>,
+    auth: AuthMetrics,
 }
 
 /// Sets its figures when it is asked.
@@ -50,8 +51,15 @@ struct RaftMetrics {
     failed: Counter,
     apply_lag: Gauge,
     last_log_index: Gauge,
+    purged_index: Gauge,
     /// The last leader this node knew.
     last_leader: Mutex<Option<NodeId>>,
+}
+
+struct AuthMetrics {
+    refusals: Family<&'static str, Counter>,
+    audit_lost: Counter,
+    insecure_no_auth: Gauge,
 }
 
 struct StorageMetrics {
@@ -82,6 +90,8 @@ pub struct RaftFigures {
     pub term: u64,
     /// The last entry in the log.
     pub last_log_index: u64,
+    /// The last entry the log no longer has.
+    pub purged_index: u64,
     /// The last entry known to be committed.
     pub committed_index: u64,
     /// The last entry applied.
@@ -146,9 +156,18 @@ impl NodeMetrics {
             requests: Family::new(),
             request_seconds: Family::new(),
             refused: Family::new(),
+            auth: AuthMetrics {
+                refusals: Family::new(),
+                audit_lost: counter(&recorder, &c::AUDIT_LOST, Vec::new()),
+                insecure_no_auth: gauge(&recorder, &c::INSECURE_NO_AUTH, Vec::new()),
+            },
             recorder,
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    pub(super) fn recorder(&self) -> &PrometheusRecorder {
+        &self.inner.recorder
     }
 
     /// Everything, in Prometheus' text format. Reads `/proc` and asks the sources added with
@@ -208,6 +227,7 @@ impl NodeMetrics {
         raft.committed.absolute(figures.committed_index);
         raft.applied.absolute(figures.applied_index);
         raft.last_log_index.set(figures.last_log_index as f64);
+        raft.purged_index.set(figures.purged_index as f64);
         let lag = figures.committed_index.saturating_sub(figures.applied_index);
         raft.apply_lag.set(lag as f64);
         if let Some(leader) = figures.leader_id {
@@ -293,6 +313,24 @@ impl NodeMetrics {
             counter(&self.inner.recorder, &c::REFUSED_CONNECTIONS, labels)
         });
         count.increment(1);
+    }
+
+    /// Something was refused for who asked, or for what they may not do.
+    pub fn auth_refused(&self, reason: &'static str) {
+        let count = self.inner.auth.refusals.get(&reason, || {
+            counter(&self.inner.recorder, &c::AUTH_REFUSALS, static_labels([("reason", reason)]))
+        });
+        count.increment(1);
+    }
+
+    /// Audit lines were lost.
+    pub fn audit_lost(&self, lines: u64) {
+        self.inner.auth.audit_lost.increment(lines);
+    }
+
+    /// Sets whether the node runs without authentication.
+    pub fn insecure_no_auth(&self, insecure: bool) {
+        self.inner.auth.insecure_no_auth.set(f64::from(u8::from(insecure)));
     }
 
     /// Sets the figures of one database: `log` or `state`.
@@ -388,6 +426,7 @@ impl RaftMetrics {
             failed: counter(&c::PROPOSALS_FAILED),
             apply_lag: gauge(&c::APPLY_LAG),
             last_log_index: gauge(&c::LAST_LOG_INDEX),
+            purged_index: gauge(&c::PURGED_LOG_INDEX),
             last_leader: Mutex::default(),
         }
     }
@@ -423,17 +462,23 @@ fn node_label(name: &'static str, node: NodeId) -> Vec<Label> {
     vec![Label::new(name, node.to_string())]
 }
 
-fn static_labels<const N: usize>(pairs: [(&'static str, &'static str); N]) -> Vec<Label> {
+pub(super) fn static_labels<const N: usize>(
+    pairs: [(&'static str, &'static str); N],
+) -> Vec<Label> {
     pairs.into_iter().map(|(name, value)| Label::from_static_parts(name, value)).collect()
 }
 
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
 
-fn counter(recorder: &PrometheusRecorder, metric: &Metric, labels: Vec<Label>) -> Counter {
+pub(super) fn counter(
+    recorder: &PrometheusRecorder,
+    metric: &Metric,
+    labels: Vec<Label>,
+) -> Counter {
     recorder.register_counter(&Key::from_parts(metric.name, labels), &METADATA)
 }
 
-fn gauge(recorder: &PrometheusRecorder, metric: &Metric, labels: Vec<Label>) -> Gauge {
+pub(super) fn gauge(recorder: &PrometheusRecorder, metric: &Metric, labels: Vec<Label>) -> Gauge {
     recorder.register_gauge(&Key::from_parts(metric.name, labels), &METADATA)
 }
 

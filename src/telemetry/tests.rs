@@ -22,10 +22,13 @@ fn busy_metrics() -> NodeMetrics {
     metrics.join_progress(4, &JoinFigures::default());
     metrics.request_answered("write", "ok", Duration::from_millis(2));
     metrics.connection_refused("client", "handshake");
+    metrics.auth_refused("not_permitted");
     let figures = DatabaseFigures { file_bytes: 4096, ..Default::default() };
     metrics.database("log", &figures);
     metrics.mailbox_depth("raft", 7);
     metrics.actor_restarted("snapshot");
+    metrics.tls_certificate("client", 1_900_000_000);
+    metrics.tls_reloaded("client", "ok");
     metrics
 }
 

@@ -23,8 +23,9 @@ pub mod operation;
 pub mod revision;
 
 pub use access::{
-    AccessAnswer, AccessEdit, AccessError, AccessKey, AccessOperation, AccessTables, Permission,
-    PermissionKind, Role, User,
+    AccessAnswer, AccessEdit, AccessError, AccessKey, AccessOperation, AccessReply, AccessRequest,
+    AccessTables, Asked, CreatedKey, Grants, KeyRecord, Permission, PermissionKind, Role, User,
+    WhoAmI,
 };
 pub use answer::{
     Answer, CompactAnswer, DeleteRangeAnswer, KeyValue, OperationAnswer, PutAnswer, RangeAnswer,

@@ -18,6 +18,8 @@ async fn run_at(endpoints: &str, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_chainfire"))
         .args(arguments)
         .env("CHAINFIRE_ENDPOINTS", endpoints)
+        // The fakes sign nothing.
+        .env("CHAINFIRE_CREDENTIALS", "none")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

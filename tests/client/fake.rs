@@ -380,6 +380,14 @@ impl Store for Service {
         Ok(chainfire::types::ClusterReply::Done { node_id: 1 })
     }
 
+    async fn access(
+        self,
+        _: Context,
+        _: chainfire::types::AccessRequest,
+    ) -> Result<chainfire::types::AccessReply, RequestError> {
+        Err(RequestError::Refused { reason: "no users here".to_owned() })
+    }
+
     async fn members(self, _: Context) -> Result<Vec<Member>, RequestError> {
         Ok(Vec::new())
     }

@@ -106,7 +106,7 @@ fn a_wrong_configuration_is_refused_with_what_to_change() {
         let line = serve_refusal(&mut node, 2);
         assert!(line.contains(expected), "{line}");
     }
-    let open = chainfire(&["serve", "--listen-client", "0.0.0.0:0"]);
+    let open = chainfire(&["serve", "--insecure-no-auth", "--listen-client", "0.0.0.0:0"]);
     let line = refusal(&open, 2);
     assert!(line.contains("loopback"), "{line}");
 }

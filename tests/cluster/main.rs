@@ -4,16 +4,23 @@
 //! it panics. Nothing here waits for time to pass: it waits for a line, an answer or an exit, and
 //! gives up, with the nodes' logs, after [`harness::PATIENCE`].
 
+// Without debug assertions no node can be held, and what does so is not tested.
+#[cfg_attr(not(debug_assertions), allow(dead_code, unused_imports))]
 mod harness;
 
+mod access;
 mod backup;
 mod bad_input;
 mod failover;
+mod fallen_behind;
 mod http;
 mod join;
+#[cfg(debug_assertions)]
+mod join_faults;
 mod membership;
 mod packages;
 mod pause;
 mod restart;
 mod retry;
 mod shutdown;
+mod signing;

@@ -3,11 +3,12 @@
 use chainfire::machine::StoredAnswer;
 use chainfire::types::access::{KEYS_PER_USER_MAX, PERMISSIONS_PER_ROLE_MAX, ROOT};
 use chainfire::types::{
-    AccessError, AccessKey, AccessOperation, Answer, KeyRange, Operation, OperationError,
-    Permission, PermissionKind,
+    AccessError, AccessKey, AccessOperation, Answer, Command, KeyRange, Operation, OperationError,
+    Permission, PermissionKind, Principal,
 };
 
 use crate::support::memory_view::MemoryView;
+use crate::support::requests::{compact, put};
 
 fn name(name: &str) -> String {
     name.to_owned()
@@ -223,4 +224,83 @@ fn asking_for_what_is_so_already_changes_nothing() {
         assert!(ask(&mut store, operation).is_ok());
         assert_eq!(store.access, before);
     }
+}
+
+/// A cluster with a user `bob` who may write under `b/`, by the role `r` and the key B1.
+fn with_bob() -> MemoryView {
+    let mut store = begun();
+    change(&mut store, AccessOperation::AddUser { name: name("bob") });
+    change(&mut store, AccessOperation::AddRole { name: name("r") });
+    change(&mut store, grant("r", PermissionKind::Write, KeyRange::prefix("b/")));
+    change(&mut store, AccessOperation::GrantRole { user: name("bob"), role: name("r") });
+    change(&mut store, AccessOperation::CreateKey(key("B1", "bob")));
+    store
+}
+
+/// What becomes of bob's `sequence`th write, let in at the door by the rules of `auth_revision`.
+fn bobs(
+    store: &mut MemoryView,
+    sequence: u64,
+    auth_revision: u64,
+    operation: Operation,
+) -> StoredAnswer {
+    let command = crate::support::requests::command(9, sequence, 1, 0, operation);
+    let command = Command { principal: Principal(name("bob")), auth_revision, ..command };
+    store.apply(&command).response
+}
+
+fn is_denied(answer: &StoredAnswer) -> bool {
+    matches!(answer, Err(OperationError::PermissionDenied { .. }))
+}
+
+#[test]
+fn a_permission_that_was_revoked_since_the_door_is_asked_again_at_apply() {
+    let takings: [fn() -> AccessOperation; 7] = [
+        || AccessOperation::RevokePermission { role: name("r"), range: KeyRange::prefix("b/") },
+        || grant("r", PermissionKind::Read, KeyRange::prefix("b/")),
+        || AccessOperation::RevokeRole { user: name("bob"), role: name("r") },
+        || AccessOperation::RemoveRole { name: name("r") },
+        || AccessOperation::SetUserActive { name: name("bob"), active: false },
+        || AccessOperation::SetKeyActive { id: name("B1"), active: false },
+        || AccessOperation::RemoveUser { name: name("bob") },
+    ];
+    for taking in takings {
+        let mut store = with_bob();
+        let door = store.access.revision;
+        assert!(bobs(&mut store, 1, door, put("b/1", "v")).is_ok());
+        change(&mut store, taking());
+        let revision = store.revision;
+        let refused = bobs(&mut store, 2, door, put("b/2", "v"));
+        assert!(is_denied(&refused), "{:?}: {refused:?}", taking());
+        assert_eq!(store.revision, revision, "nothing was written");
+        // The refusal is an answer like any other: it stays, whatever is granted later.
+        change(&mut store, AccessOperation::AddUser { name: name("eve") });
+        let now = store.access.revision;
+        assert_eq!(bobs(&mut store, 2, now, put("b/2", "v")), refused);
+    }
+}
+
+#[test]
+fn a_change_that_takes_nothing_away_refuses_nothing() {
+    let mut store = with_bob();
+    let door = store.access.revision;
+    change(&mut store, AccessOperation::AddUser { name: name("eve") });
+    change(&mut store, AccessOperation::CreateKey(key("B2", "bob")));
+    change(&mut store, AccessOperation::SetKeyActive { id: name("B1"), active: false });
+    assert!(bobs(&mut store, 1, door, put("b/1", "v")).is_ok(), "B2 is active");
+    assert!(is_denied(&bobs(&mut store, 2, door, put("c", "v"))));
+    assert!(is_denied(&bobs(&mut store, 3, door, compact(1))));
+    let access = Operation::Access(AccessOperation::AddUser { name: name("mallory") });
+    assert!(is_denied(&bobs(&mut store, 4, door, access)));
+    // Somebody who was never there has no rights either; the cluster needs none.
+    let write = crate::support::requests::command(8, 1, 1, 0, put("x", "v"));
+    let ghost = Command { principal: Principal(name("ghost")), ..write.clone() };
+    assert!(is_denied(&store.apply(&ghost).response));
+    for (sequence, principal) in [(2, Principal::cluster()), (3, Principal::anyone())] {
+        let write = crate::support::requests::command(8, sequence, 1, 0, put("x", "v"));
+        assert!(store.apply(&Command { principal, ..write }).response.is_ok());
+    }
+    let joining = crate::support::requests::command(8, 4, 1, 0, put("x", "v"));
+    let joining = Command { principal: Principal::joining_node(), ..joining };
+    assert!(is_denied(&store.apply(&joining).response));
 }

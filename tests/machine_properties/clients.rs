@@ -129,7 +129,7 @@ impl Clients {
     fn command(&self, request_id: Option<RequestId>, operation: Operation) -> Command {
         Command {
             request_id,
-            principal: Principal("test".to_owned()),
+            principal: Principal::anyone(),
             auth_revision: 3,
             leader_time_ms: self.now_ms,
             operation,

@@ -8,6 +8,7 @@
 mod clients;
 mod generator;
 mod model;
+mod permissions;
 #[path = "../support/mod.rs"]
 mod support;
 

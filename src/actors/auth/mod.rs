@@ -30,8 +30,9 @@ pub use view::AuthView;
 
 use super::mailbox::Mailbox;
 use super::raft::RaftHandle;
+use super::supervisor::SupervisorMessage;
 use crate::auth::ClusterKey;
-use crate::types::{AccessTables, ClusterRequest, KeyRange, Operation, Principal, RequestError};
+use crate::types::{AccessTables, Asked, Principal, RequestError};
 
 /// Messages that may wait.
 const WAITING_MAX: usize = 16;
@@ -57,6 +58,8 @@ pub struct AuthArgs {
     pub access: AccessWatch,
     /// Where the first user is proposed.
     pub raft: RaftHandle,
+    /// Is told when the node has another cluster's key.
+    pub supervisor: ActorRef<SupervisorMessage>,
     /// What requests are verified with; none = nothing is.
     keyring: Option<Arc<Keyring>>,
     /// Where the view is published.
@@ -92,7 +95,6 @@ impl Actor for AuthActor {
         let mut tasks = vec![tokio::spawn(follow(args.access.clone(), myself))];
         match &args.keyring {
             Some(keyring) => {
-                refuse_other_cluster_key(keyring, &args.access.borrow())?;
                 let (keyring, raft) = (Arc::clone(keyring), args.raft.clone());
                 tasks.push(tokio::spawn(bootstrap::run(keyring, raft, args.access.clone())));
             }
@@ -123,6 +125,10 @@ fn on_changed(args: &AuthArgs) {
     args.publish.send_replace(Arc::new(AuthView::new(tables)));
     if let Some(keyring) = &args.keyring {
         keyring.cache().forget(&keyring.in_force());
+        if is_of_another_cluster(keyring, &args.access.borrow()) {
+            // The supervisor is only gone when the node stops anyway.
+            let _ = args.supervisor.send_message(SupervisorMessage::OtherClusterKey);
+        }
     }
 }
 
@@ -136,15 +142,10 @@ fn refuse_open_listeners(listeners: &[SocketAddr]) -> Result<(), String> {
     }
 }
 
-/// A node whose cluster key opens none of the secrets in its state could verify nobody.
-fn refuse_other_cluster_key(keyring: &Keyring, tables: &AccessTables) -> Result<(), String> {
+/// Whether the cluster key opens none of the secrets in the state: the node could verify nobody.
+fn is_of_another_cluster(keyring: &Keyring, tables: &AccessTables) -> bool {
     let mut keys = tables.keys.values().peekable();
-    if keys.peek().is_none() || keys.any(|key| keyring.open(key).is_ok()) {
-        return Ok(());
-    }
-    Err("the secrets in the state were sealed under another cluster key; give the --cluster-key \
-         file of the cluster that the data is of"
-        .to_owned())
+    keys.peek().is_some() && keys.all(|key| keyring.open(key).is_err())
 }
 
 /// Tells the actor of changes. Of several that come together it is told once.
@@ -181,9 +182,10 @@ impl AuthHandle {
         listeners: Vec<SocketAddr>,
         access: AccessWatch,
         raft: RaftHandle,
+        supervisor: ActorRef<SupervisorMessage>,
     ) -> AuthArgs {
         let (publish, keyring) = (self.publish.clone(), self.keyring.clone());
-        AuthArgs { listeners, access, raft, keyring, publish }
+        AuthArgs { listeners, access, raft, supervisor, keyring, publish }
     }
 
     /// What requests are verified with; none = the node runs without authentication.
@@ -210,45 +212,139 @@ impl AuthHandle {
         self.view.clone()
     }
 
-    /// Whether `principal` may do `operation`; answers the revision of the rules it was decided
-    /// by, which travels with the command.
+    /// Whether `principal`, signing with `access_key_id`, may do what is asked. Answers the
+    /// revision of the rules it was decided by, which travels with a command. Without
+    /// authentication there is no key.
+    ///
+    /// What is asked must be well formed: transactions are nested no deeper than they may be.
+    ///
+    /// # Errors
+    /// When it may not.
     pub fn authorise(
         &self,
         principal: &Principal,
-        _operation: &Operation,
-    ) -> Result<u64, RequestError> {
-        self.let_in(principal)
-    }
-
-    /// Whether `principal` may read the keys of `range`; answers as [`authorise`](Self::authorise).
-    pub fn authorise_read(
-        &self,
-        principal: &Principal,
-        _range: &KeyRange,
-    ) -> Result<u64, RequestError> {
-        self.let_in(principal)
-    }
-
-    /// Whether `principal` may ask about members, or change them.
-    pub fn authorise_cluster(
-        &self,
-        principal: &Principal,
-        request: &ClusterRequest,
-    ) -> Result<u64, RequestError> {
-        let about_joining =
-            matches!(request, ClusterRequest::Join(_) | ClusterRequest::Standing { .. });
-        if about_joining && principal.is_joining_node() {
-            return Ok(self.view.borrow().revision());
-        }
-        self.let_in(principal)
-    }
-
-    /// The cluster itself and anyone are denied nothing, nor is who has the role root.
-    fn let_in(&self, principal: &Principal) -> Result<u64, RequestError> {
+        access_key_id: Option<&str>,
+        asked: Asked<'_>,
+    ) -> Result<u64, Denial> {
         let view = self.view.borrow();
-        if principal.is_builtin() || view.is_root(&principal.0) {
+        if let Some(id) = access_key_id.filter(|id| !view.is_active(id, principal)) {
+            return Err(Denial::KeyNotInForce { access_key_id: id.to_owned() });
+        }
+        let joins = principal.is_joining_node() && asked.is_for_joining_nodes();
+        if principal.is_builtin() || joins {
             return Ok(view.revision());
         }
-        Err(RequestError::PermissionDenied { reason: format!("{} may do nothing", principal.0) })
+        let denied = |missing: String| {
+            let user = principal.0.clone();
+            Err(Denial::NotPermitted { user, missing })
+        };
+        match view.grants(&principal.0).map(|grants| grants.check(asked)) {
+            Some(Ok(())) => Ok(view.revision()),
+            Some(Err(missing)) => denied(missing.to_string()),
+            None => denied("do this".to_owned()),
+        }
+    }
+}
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denial {
+    /// The key, or its user, was deactivated or removed since the connection was opened.
+    #[error("key {access_key_id} is no longer accepted")]
+    KeyNotInForce {
+        /// The key.
+        access_key_id: String,
+    },
+    /// No role of the user grants it.
+    #[error("user {user} may not {missing}")]
+    NotPermitted {
+        /// The user.
+        user: String,
+        /// What would have to be granted.
+        missing: String,
+    },
+}
+
+impl Denial {
+    /// In metrics and audit lines.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::KeyNotInForce { .. } => "key_not_in_force",
+            Self::NotPermitted { .. } => "not_permitted",
+        }
+    }
+}
+
+impl From<Denial> for RequestError {
+    fn from(denial: Denial) -> Self {
+        Self::PermissionDenied { reason: denial.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::access::ROOT;
+    use crate::types::{
+        AccessEdit, AccessKey, ClusterRequest, KeyRange, Permission, PermissionKind, RangeRequest,
+        Role, User,
+    };
+
+    /// Root with the key R, and ann, who may read under `a/`, with the key A.
+    fn tables() -> AccessTables {
+        let user = |name: &str, role: &str| {
+            let (name, roles) = (name.to_owned(), [role.to_owned()].into());
+            AccessEdit::SetUser(User { name, roles, active: true })
+        };
+        let key = |id: &str, user: &str| {
+            let (id, user, sealed_secret) = (id.to_owned(), user.to_owned(), "sealed".into());
+            AccessEdit::SetKey(AccessKey { id, user, version: 1, active: true, sealed_secret })
+        };
+        let permission = Permission { kind: PermissionKind::Read, range: KeyRange::prefix("a/") };
+        let role = Role { name: "reader".to_owned(), permissions: vec![permission] };
+        AccessTables::default().edited(
+            3,
+            &[
+                user(ROOT, ROOT),
+                key("R", ROOT),
+                user("ann", "reader"),
+                key("A", "ann"),
+                AccessEdit::SetRole(role),
+            ],
+        )
+    }
+
+    #[test]
+    fn the_door_decides_by_key_user_and_roles() {
+        let handle = AuthHandle::new(None);
+        handle.publish.send_replace(Arc::new(AuthView::new(Arc::new(tables()))));
+        let named = |name: &str| Principal(name.to_owned());
+        let ask = |principal: &Principal, key: Option<&str>, asked: Asked<'_>| {
+            handle.authorise(principal, key, asked).map_err(|denial| denial.name())
+        };
+        let inside = RangeRequest::new(KeyRange::single("a/1"));
+        let outside = RangeRequest::new(KeyRange::single("b"));
+        let standing = ClusterRequest::Standing { node_id: 1 };
+        let (range, standing) = (Asked::Range, Asked::Cluster(&standing));
+        let node = Principal::joining_node();
+        let (denied, gone) = (Err("not_permitted"), Err("key_not_in_force"));
+        for (principal, key, asked, decided) in [
+            (&named(ROOT), Some("R"), range(&outside), Ok(3)),
+            (&named(ROOT), Some("R"), Asked::Snapshot, Ok(3)),
+            (&named("ann"), Some("A"), range(&inside), Ok(3)),
+            (&named("ann"), Some("A"), range(&outside), denied),
+            (&named("ann"), Some("A"), Asked::Status, Ok(3)),
+            (&named("ann"), Some("A"), Asked::Snapshot, denied),
+            (&named("ann"), Some("A"), standing, denied),
+            (&named("ann"), Some("R"), range(&inside), gone),
+            (&named("ann"), Some("unknown"), Asked::Status, gone),
+            (&named("bob"), None, range(&inside), denied),
+            (&node, Some("@node"), standing, Ok(3)),
+            (&node, Some("@node"), range(&inside), denied),
+            (&node, Some("@node"), Asked::Status, denied),
+            (&Principal::anyone(), None, Asked::Snapshot, Ok(3)),
+        ] {
+            assert_eq!(ask(principal, key, asked), decided, "{principal:?} {asked:?}");
+        }
     }
 }

@@ -20,11 +20,12 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::MembershipHandle;
-use super::changes::{finish_leaving, propose};
+use super::changes::propose;
+use super::leaving::tidy_up;
 use super::plan::{self, Next, Outcome, RETRY_PAUSE};
 use super::publish::{PublishError, publish};
-use super::steps::{CHANGE_MAX, StepContext};
-use crate::actors::raft::{MembershipChange, RaftHandle};
+use super::steps::StepContext;
+use crate::actors::raft::RaftHandle;
 use crate::actors::supervisor::SupervisorMessage;
 use crate::telemetry::NodeMetrics;
 use crate::types::{ClusterOperation, JoinId, JoinPhase, JoinRecord, PeerAddress, Standing};
@@ -321,28 +322,6 @@ fn tidy(state: &mut MembershipState, myself: &ActorRef<MembershipMessage>) {
         // When the actor is gone its successor looks for itself.
         let _ = myself.send_message(MembershipMessage::Tidied);
     });
-}
-
-async fn tidy_up(context: &StepContext) {
-    // Whoever makes a change now holds this until it is complete.
-    let _changing = context.changing.lock().await;
-    let deadline = Instant::now() + CHANGE_MAX;
-    let view = context.raft.membership_view();
-    if view.leads && view.is_joint() {
-        tracing::info!("completing a change of the membership that was left half done");
-        let change = MembershipChange::SetVoters(view.voters());
-        if let Err(error) = context.raft.change_membership(&view, change, deadline).await {
-            tracing::info!(%error, "it was not completed yet");
-            return sleep(RETRY_PAUSE).await;
-        }
-    }
-    let me = context.raft.node().node_id;
-    for node in context.raft.roster().leaving.iter().filter(|node| **node != me) {
-        if let Err(error) = finish_leaving(context, *node, deadline).await {
-            tracing::info!(node, %error, "a removal was not completed yet");
-            sleep(RETRY_PAUSE).await;
-        }
-    }
 }
 
 /// A node that hears from no leader, or is in no membership that it knows, asks whether it still

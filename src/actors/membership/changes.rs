@@ -3,7 +3,6 @@
 //! # What must stay true
 //! - Everything is decided on the membership as it is after a round that confirmed leadership, and
 //!   refused when it changed meanwhile.
-//! - A removal is in the replicated state before it begins, so that the next leader completes it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+use super::leaving;
 use super::quorum;
 use super::steps::{CHANGE_MAX, LAG_MAX, StepContext, has_caught_up};
 use crate::actors::raft::{ChangeError, MembershipChange, MembershipView};
@@ -25,7 +25,7 @@ use crate::types::{
 /// How long a voter may take to say that it is there.
 const ALIVE_MAX: Duration = Duration::from_millis(1_000);
 
-type Reply = Result<ClusterReply, RequestError>;
+pub(super) type Reply = Result<ClusterReply, RequestError>;
 
 /// Does what is asked, on the leader.
 pub(super) async fn execute(
@@ -44,9 +44,11 @@ pub(super) async fn execute(
         ClusterRequest::CancelJoin { node } => cancel(context, &node, deadline).await,
         ClusterRequest::Promote { node, force } => promote(context, &node, force, deadline).await,
         ClusterRequest::Demote { node, force } => demote(context, &node, force, deadline).await,
-        ClusterRequest::Remove { node, force } => remove(context, &node, force, deadline).await,
+        ClusterRequest::Remove { node, force } => {
+            leaving::remove(context, &node, force, deadline).await
+        }
         ClusterRequest::Replace { old, new, force } => {
-            replace(context, &old, &new, force, deadline).await
+            leaving::replace(context, &old, &new, force, deadline).await
         }
         ClusterRequest::Update { node, peer_addr, client_addr } => {
             update(context, &node, peer_addr, client_addr, deadline).await
@@ -175,75 +177,6 @@ async fn demote(context: &StepContext, node: &str, force: bool, deadline: Instan
     Ok(ClusterReply::Done { node_id: node })
 }
 
-async fn remove(context: &StepContext, node: &str, force: bool, deadline: Instant) -> Reply {
-    let node = member(context, node)?;
-    refuse_joining(context, node)?;
-    let mut voters = context.raft.membership_view().voters();
-    if voters.remove(&node) {
-        check_quorum(context, &voters, force).await?;
-    }
-    hand_over_if_leader(context, node, deadline).await?;
-    propose(context, ClusterOperation::SetLeaving { node_id: node, leaving: true }, deadline)
-        .await?;
-    let _changing = context.changing.lock().await;
-    finish_leaving(context, node, deadline).await?;
-    Ok(ClusterReply::Done { node_id: node })
-}
-
-/// Takes a node out that is to leave: of the voters first, then of the membership. The caller
-/// holds `changing`.
-pub(super) async fn finish_leaving(
-    context: &StepContext,
-    node: NodeId,
-    deadline: Instant,
-) -> Result<(), RequestError> {
-    let view = settled(context)?;
-    let mut voters = view.voters();
-    if voters.remove(&node) {
-        if voters.is_empty() {
-            return Err(refused(quorum::QuorumLoss::NoVoter.to_string()));
-        }
-        change(context, &view, MembershipChange::SetVoters(voters), deadline).await?;
-    }
-    let view = context.raft.membership_view();
-    if view.contains(node) {
-        change(context, &view, MembershipChange::RemoveLearner(node), deadline).await?;
-    }
-    context.raft.forget_peer(node);
-    Ok(())
-}
-
-async fn replace(
-    context: &StepContext,
-    old: &str,
-    new: &str,
-    force: bool,
-    deadline: Instant,
-) -> Reply {
-    let (old, new) = (member(context, old)?, member(context, new)?);
-    refuse_joining(context, new)?;
-    if old == new {
-        return Err(refused("a member cannot replace itself".to_owned()));
-    }
-    hand_over_if_leader(context, old, deadline).await?;
-    let _changing = context.changing.lock().await;
-    let view = settled(context)?;
-    refuse_lagging(&view, new)?;
-    let mut voters = view.voters();
-    if !voters.remove(&old) {
-        return Err(refused(format!(
-            "member {old} does not vote; promote {new} and remove {old} instead"
-        )));
-    }
-    voters.insert(new);
-    check_quorum(context, &voters, force).await?;
-    propose(context, ClusterOperation::SetLeaving { node_id: old, leaving: true }, deadline)
-        .await?;
-    change(context, &view, MembershipChange::SetVoters(voters), deadline).await?;
-    finish_leaving(context, old, deadline).await?;
-    Ok(ClusterReply::Done { node_id: new })
-}
-
 async fn update(
     context: &StepContext,
     node: &str,
@@ -275,14 +208,14 @@ async fn move_leader(context: &StepContext, to: Option<String>, deadline: Instan
     let me = context.raft.node().node_id;
     let to = match to {
         Some(to) => member(context, &to)?,
-        None => successor(context, me)?,
+        None => successor(context, me).await?,
     };
     if to != me {
         let view = context.raft.membership_view();
         if !view.voters().contains(&to) {
             return Err(refused(format!("member {to} does not vote; promote it first")));
         }
-        if !view.alive.contains(&to) {
+        if !answers(context, to).await {
             return Err(refused(format!("member {to} does not answer; start it first")));
         }
         refuse_lagging(&view, to)?;
@@ -312,7 +245,7 @@ fn standing(context: &StepContext, node: NodeId) -> Result<Standing, RequestErro
 }
 
 /// The member that `name` names: by id, or by name.
-fn member(context: &StepContext, name: &str) -> Result<NodeId, RequestError> {
+pub(super) fn member(context: &StepContext, name: &str) -> Result<NodeId, RequestError> {
     let members = context.raft.members();
     let by_id = name.parse::<NodeId>().ok();
     let found = members
@@ -334,7 +267,7 @@ fn open_join(roster: &Roster, name: &str) -> Result<JoinRecord, RequestError> {
         .ok_or_else(|| refused(format!("no node {name} is joining; see 'chainfire join status'")))
 }
 
-fn refuse_joining(context: &StepContext, node: NodeId) -> Result<(), RequestError> {
+pub(super) fn refuse_joining(context: &StepContext, node: NodeId) -> Result<(), RequestError> {
     match context.raft.roster().open_join_of(node) {
         None => Ok(()),
         Some(_) => Err(refused(format!(
@@ -343,7 +276,7 @@ fn refuse_joining(context: &StepContext, node: NodeId) -> Result<(), RequestErro
     }
 }
 
-fn refuse_lagging(view: &MembershipView, node: NodeId) -> Result<(), RequestError> {
+pub(super) fn refuse_lagging(view: &MembershipView, node: NodeId) -> Result<(), RequestError> {
     if view.leads && has_caught_up(view, node) {
         return Ok(());
     }
@@ -354,7 +287,7 @@ fn refuse_lagging(view: &MembershipView, node: NodeId) -> Result<(), RequestErro
 }
 
 /// The membership, when no change is under way.
-fn settled(context: &StepContext) -> Result<MembershipView, RequestError> {
+pub(super) fn settled(context: &StepContext) -> Result<MembershipView, RequestError> {
     let view = context.raft.membership_view();
     if !view.leads {
         return Err(unavailable("this node does not lead"));
@@ -367,24 +300,28 @@ fn settled(context: &StepContext) -> Result<MembershipView, RequestError> {
 
 /// Asks each of the voters-to-be whether it is there: the last heartbeat may be of a node that has
 /// died since, and a change that its voters cannot commit would stop the cluster.
-async fn check_quorum(
+pub(super) async fn check_quorum(
     context: &StepContext,
     voters: &BTreeSet<NodeId>,
     force: bool,
 ) -> Result<(), RequestError> {
-    let me = context.raft.node().node_id;
-    let members = context.raft.members();
-    let asked = members.iter().filter(|it| it.id != me && voters.contains(&it.id));
-    let asked = asked.map(|member| async move {
-        let peer = context.raft.connection(member.id, &member.peer_addr, Lane::Control);
-        peer.status(ALIVE_MAX).await.is_ok().then_some(member.id)
-    });
-    let answered = join_all(asked).await;
-    let alive = answered.into_iter().flatten().chain([me]).collect();
+    let asked = voters.iter().map(|id| async { answers(context, *id).await.then_some(*id) });
+    let alive = join_all(asked).await.into_iter().flatten().collect();
     quorum::check(voters, &alive, force).map_err(|loss| refused(loss.to_string()))
 }
 
-async fn set_voters(
+/// Whether a member answers at this moment.
+async fn answers(context: &StepContext, node: NodeId) -> bool {
+    if node == context.raft.node().node_id {
+        return true;
+    }
+    let members = context.raft.members();
+    let Some(member) = members.iter().find(|member| member.id == node) else { return false };
+    let peer = context.raft.connection(member.id, &member.peer_addr, Lane::Control);
+    peer.status(ALIVE_MAX).await.is_ok()
+}
+
+pub(super) async fn set_voters(
     context: &StepContext,
     view: &MembershipView,
     voters: BTreeSet<NodeId>,
@@ -395,7 +332,7 @@ async fn set_voters(
     change(context, view, MembershipChange::SetVoters(voters), deadline).await
 }
 
-async fn change(
+pub(super) async fn change(
     context: &StepContext,
     view: &MembershipView,
     change: MembershipChange,
@@ -410,7 +347,7 @@ async fn change(
 }
 
 /// A leader that is to be no voter hands over first; whoever asked then finds the next one.
-async fn hand_over_if_leader(
+pub(super) async fn hand_over_if_leader(
     context: &StepContext,
     node: NodeId,
     deadline: Instant,
@@ -418,7 +355,7 @@ async fn hand_over_if_leader(
     if node != context.raft.node().node_id {
         return Ok(());
     }
-    let successor = successor(context, node)?;
+    let successor = successor(context, node).await?;
     let deadline = deadline.min(Instant::now() + CHANGE_MAX);
     if context.raft.hand_over_to(successor, deadline).await {
         return Err(unavailable("leadership was handed over"));
@@ -426,18 +363,22 @@ async fn hand_over_if_leader(
     Err(refused(format!("member {successor} did not take over leadership; try again")))
 }
 
-/// The live voter with the longest log besides `node`.
-fn successor(context: &StepContext, node: NodeId) -> Result<NodeId, RequestError> {
+/// The voter with the longest log besides `node` that answers: one that does not take over would
+/// leave the cluster without a leader that takes writes until the next election.
+async fn successor(context: &StepContext, node: NodeId) -> Result<NodeId, RequestError> {
     let view = context.raft.membership_view();
     let mut candidates: Vec<NodeId> = view.voters().intersection(&view.alive).copied().collect();
     candidates.retain(|id| *id != node);
-    let best = candidates.into_iter().max_by_key(|id| view.matched.get(id).copied());
-    best.ok_or_else(|| {
-        refused("no other voter is alive to lead; start or add one first".to_owned())
-    })
+    candidates.sort_by_key(|id| std::cmp::Reverse(view.matched.get(id).copied()));
+    for candidate in candidates {
+        if answers(context, candidate).await {
+            return Ok(candidate);
+        }
+    }
+    Err(refused("no other voter is alive to lead; start or add one first".to_owned()))
 }
 
-fn refused(reason: String) -> RequestError {
+pub(super) fn refused(reason: String) -> RequestError {
     RequestError::Refused { reason }
 }
 

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Reading order: `plan` (what a join does next: pure), `steps` (doing it), `actor` (who drives
-//! it), `changes` (promote, demote, remove, replace, update, move the leader), `quorum` (which of
+//! it), `changes` (promote, demote, update, move the leader), `leaving` (remove, replace), `quorum` (which of
 //! them are refused: pure), `live` (what is seen of a join while it runs), `publish`.
 //!
 //! # What must stay true
@@ -22,6 +22,7 @@
 
 mod actor;
 mod changes;
+mod leaving;
 mod live;
 mod plan;
 mod publish;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep};
 
+use super::changes::check_quorum;
 use super::live::LiveJoins;
 use super::plan::{Outcome, Step};
 use crate::actors::raft::{ChangeError, MembershipChange, MembershipView, RaftHandle};
@@ -183,6 +184,10 @@ impl StepContext {
         crash_point("join.before_promote");
         let mut voters = view.voters();
         voters.insert(join.node_id);
+        // The node may have died since: a cluster of one would wait for its vote from now on.
+        if let Err(error) = check_quorum(self, &voters, false).await {
+            return failed(&error);
+        }
         match self.change(&view, MembershipChange::SetVoters(voters)).await {
             Ok(()) => Outcome::Voter,
             Err(error) => failed(&error),

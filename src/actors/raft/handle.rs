@@ -93,6 +93,8 @@ pub struct Progress {
     pub term: u64,
     /// The last entry in its log.
     pub last_log_index: u64,
+    /// The last entry its log no longer has.
+    pub purged_index: u64,
     /// The last entry it knows to be committed.
     pub committed_index: u64,
     /// The last entry it has applied.
@@ -148,6 +150,7 @@ impl RaftHandle {
             role: role_of(metrics.state),
             term: metrics.current_term,
             last_log_index: metrics.last_log_index.unwrap_or(0),
+            purged_index: metrics.purged.map_or(0, |log_id| log_id.index),
             committed_index: metrics.local_committed.map_or(0, |log_id| log_id.index),
             applied_index: applied.map_or(0, |log_id| log_id.index),
         }

@@ -26,6 +26,7 @@ use super::protocol::stopped_for_good;
 use crate::consensus::{log_id_from_openraft, vote_from_openraft, vote_to_openraft};
 use crate::rpc::peer::PeerRefusal;
 use crate::storage::StorageError;
+use crate::storage::crash_point::crash_point;
 use crate::storage::snapshot::{SnapshotError, SnapshotFile};
 use crate::types::{LogId, Vote};
 
@@ -87,6 +88,7 @@ impl RaftHandle {
         // Waits for appends under way and turns away new ones.
         let closed = timeout(DRAIN_MAX, self.shared.install_gate.write()).await;
         let Ok(_closed) = closed else { return Err(PeerRefusal::Busy) };
+        crash_point("install.drain");
         if timeout(DRAIN_MAX, self.drained()).await.is_err() {
             return Err(PeerRefusal::Busy);
         }
@@ -100,12 +102,16 @@ impl RaftHandle {
 
     /// Returns when everything committed is applied.
     async fn drained(&self) {
-        let mut metrics = self.shared.raft.metrics();
+        let raft = &self.shared.raft;
+        // What is committed comes from the core itself: an append is answered before the metrics
+        // show what it committed, and those entries may just be being applied.
+        let Ok(committed) = raft.with_raft_state(|state| state.local_committed().cloned()).await
+        else {
+            return;
+        };
+        let mut metrics = raft.metrics();
         loop {
-            let is_drained = {
-                let metrics = metrics.borrow_and_update();
-                metrics.last_applied >= metrics.local_committed
-            };
+            let is_drained = metrics.borrow_and_update().last_applied >= committed;
             if is_drained || metrics.changed().await.is_err() {
                 return;
             }

@@ -158,6 +158,12 @@ fn on_offer(
     if let Err(refusal) = state.args.raft.check_vote(&offer.vote) {
         return answer(reply, Err(refusal));
     }
+    // A node that is no member yet hears of a new leader by its offer alone, and what an older one
+    // began must not take its place again.
+    let newer = state.transfer.as_ref().map(|transfer| transfer.offer.vote);
+    if let Some(known) = newer.filter(|newer| newer.term > offer.vote.term) {
+        return answer(reply, Err(PeerRefusal::StaleVote { known }));
+    }
     let digest = offer.digest;
     let path = parts::path(&state.args.incoming, &digest);
     let incoming = state.args.incoming.clone();
@@ -235,11 +241,13 @@ fn on_install(
     }
     transfer.phase = Phase::Busy;
     let (path, offer) = (transfer.path.clone(), transfer.offer.clone());
-    let myself = myself.clone();
+    let (incoming, myself) = (state.args.incoming.clone(), myself.clone());
     tokio::spawn(async move {
         let installed = verify_and_install(&raft, path, &offer).await;
-        if let Err(refusal) = &installed {
-            tracing::warn!(%refusal, "a received snapshot was not installed");
+        match &installed {
+            // Before the next offer is taken: what another source has begun is of no use now.
+            Ok(_) => remove_parts(incoming).await,
+            Err(refusal) => tracing::warn!(%refusal, "a received snapshot was not installed"),
         }
         // When the actor is gone there is no transfer left to forget.
         let _ = myself.send_message(SnapshotMessage::Installed { digest });
@@ -282,6 +290,13 @@ async fn refuse_file<T>(path: PathBuf, reason: &str) -> Result<T, PeerRefusal> {
 fn remove(path: &Path) {
     if let Err(error) = fs::remove_file(path) {
         tracing::warn!(path = %path.display(), %error, "cannot remove a bad snapshot");
+    }
+}
+
+async fn remove_parts(incoming: PathBuf) {
+    let removed = tokio::task::spawn_blocking(move || parts::remove_all(&incoming)).await;
+    if let Err(error) = removed.unwrap_or_else(|error| Err(error.into())) {
+        tracing::warn!(%error, "pieces of another snapshot stay until the next offer");
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::rpc::peer::SnapshotPart;
 use crate::rpc::transport::limits::SNAPSHOT_CHUNK_BYTES_MAX;
+use crate::storage::crash_point::crash_point;
 
 /// Incomplete files kept: the one under way and the one before it.
 const PARTS_KEPT: usize = 2;
@@ -39,6 +40,7 @@ pub(super) fn prepare(incoming: &Path, part: &Path, size_bytes: u64) -> io::Resu
 
 /// Adds a piece; answers how much there is then.
 pub(super) fn write(part: &Path, offset_bytes: u64, bytes: &[u8]) -> io::Result<u64> {
+    crash_point("snapshot.piece");
     let mut file = OpenOptions::new().write(true).open(part)?;
     file.seek(SeekFrom::Start(offset_bytes))?;
     file.write_all(bytes)?;

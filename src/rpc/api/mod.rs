@@ -14,8 +14,8 @@ pub use snapshot::{
 
 use crate::rpc::transport::{ServicePaths, ServiceRequest};
 use crate::types::{
-    Answer, ClusterReply, ClusterRequest, Member, NodeStatus, Operation, RangeAnswer, RangeRequest,
-    RequestError, RequestId, TxnAnswer, TxnRequest,
+    AccessReply, AccessRequest, Answer, ClusterReply, ClusterRequest, Member, NodeStatus,
+    Operation, RangeAnswer, RangeRequest, RequestError, RequestId, TxnAnswer, TxnRequest,
 };
 
 /// A write and the name under which it may be sent again.
@@ -38,6 +38,7 @@ impl ServiceRequest for StoreRequest {
             "/chainfire/store/snapshot_open",
             "/chainfire/store/snapshot_read",
             "/chainfire/store/cluster",
+            "/chainfire/store/access",
         ],
         cancel: "/chainfire/store/cancel",
     };
@@ -52,6 +53,7 @@ impl ServiceRequest for StoreRequest {
             Self::SnapshotOpen { .. } => 5,
             Self::SnapshotRead { .. } => 6,
             Self::Cluster { .. } => 7,
+            Self::Access { .. } => 8,
         }
     }
 }
@@ -76,4 +78,6 @@ pub trait Store {
     async fn snapshot_read(request: SnapshotReadRequest) -> Result<SnapshotPiece, RequestError>;
     /// Asks about members, or changes who is one. Any node takes it; the leader does it.
     async fn cluster(request: ClusterRequest) -> Result<ClusterReply, RequestError>;
+    /// Asks about users, roles and keys, or changes them. Any node takes it.
+    async fn access(request: AccessRequest) -> Result<AccessReply, RequestError>;
 }

@@ -12,7 +12,7 @@ use crate::auth::Signer;
 use crate::rpc::transport::limits::CONNECT_TIMEOUT;
 use crate::rpc::transport::{
     CallCredentials, ClientTransport, ConnectError, HandshakeError, Hello, Identity, PeerHello,
-    Refusal, SealedFrames, ServiceRequest, client_config, dial,
+    Refusal, SealedFrames, ServiceRequest, TlsClient, client_config, dial,
 };
 use crate::types::NodeId;
 
@@ -54,6 +54,8 @@ pub struct PeerDialer {
     pub incarnations: Incarnations,
     /// What to sign with: the secret of the cluster's peers; none without authentication.
     pub credentials: Option<Arc<Signer>>,
+    /// What to speak TLS with; none for peers that do not.
+    pub tls: Option<TlsClient>,
     /// How long one attempt may take, handshake included.
     pub connect_timeout: Duration,
     /// Is told of every call.
@@ -69,6 +71,7 @@ impl PeerDialer {
             identity,
             incarnations: Incarnations::new(),
             credentials: None,
+            tls: None,
             connect_timeout: CONNECT_TIMEOUT,
             observer: Arc::new(NoPeerObserver),
             not_recognised: watch::Sender::new(None),
@@ -99,7 +102,8 @@ impl PeerDialer {
         let credentials = self.credentials.clone();
         let credentials =
             credentials.map(|signer| CallCredentials { signer, paths: PeerRequest::PATHS });
-        let dialed = dial(address, &hello, credentials, self.connect_timeout).await;
+        let tls = self.tls.as_ref();
+        let dialed = dial(address, &hello, credentials, tls, self.connect_timeout).await;
         let (stream, there, sealer) = dialed.map_err(|error| {
             self.note_not_recognised(&error);
             reason_of(&error)

@@ -32,7 +32,6 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 use tarpc::server::{BaseChannel, Config, TrackedRequest};
 use tarpc::{ChannelError, Request, Response, ServerError};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 
@@ -40,14 +39,15 @@ use super::admission::{ConnectionAdmission, Permit};
 use super::limits::{ANSWERS_WAITING_BYTES_MAX, LINGER, REFUSALS_WAITING_MAX, RETRY_AFTER_MS};
 use super::listener::stopping;
 use super::service::{RequestObserver, Service};
-use crate::rpc::transport::{FrameError, ServerTransport, remaining};
+use crate::rpc::transport::{self, FrameError, ServerTransport, remaining};
 use crate::types::RequestError;
 
 /// Requests taken from the socket before handlers get their turn, and turns before other tasks
 /// get theirs.
 const FAIR_SHARE: usize = 128;
 
-type Transport<S> = ServerTransport<TcpStream, <S as Service>::Request, <S as Service>::Answer>;
+type Transport<S> =
+    ServerTransport<transport::Stream, <S as Service>::Request, <S as Service>::Answer>;
 type Channel<S> = BaseChannel<<S as Service>::Request, <S as Service>::Answer, Transport<S>>;
 type ConnectionError = ChannelError<FrameError>;
 

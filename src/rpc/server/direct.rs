@@ -9,7 +9,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tarpc::context::Context;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
@@ -20,9 +19,8 @@ use super::sizes::{
     MESSAGE_BYTES, answer_bytes, operation_bytes, range_answer_bytes, txn_answer_bytes, txn_bytes,
 };
 use super::store_messages::{self, StoreMethod};
-use super::store_service::{StoreBackend, StoreService};
-use crate::rpc::api::Store;
-use crate::rpc::transport::{SessionUser, call_context};
+use super::store_session::{StoreBackend, StoreSession};
+use crate::rpc::transport::SessionUser;
 use crate::types::{
     Answer, Member, NodeStatus, Operation, RangeAnswer, RangeRequest, RequestError, TxnAnswer,
     TxnRequest,
@@ -62,7 +60,7 @@ impl DirectStore {
     /// Writes, at most once.
     ///
     /// # Errors
-    /// As [`Store::write`].
+    /// As [`StoreSession::write`].
     pub async fn write(
         &self,
         user: Option<SessionUser>,
@@ -71,15 +69,15 @@ impl DirectStore {
     ) -> Result<Answer, RequestError> {
         let bytes = operation_bytes(&operation);
         let call = Call { method: StoreMethod::Write, name: "http_write", bytes, timeout };
-        let service = self.service(user);
-        let work = async |context| service.write_once(context, operation).await;
+        let session = self.session(user);
+        let work = async |deadline| session.write_once(operation, deadline).await;
         self.run(call, work, answer_bytes).await
     }
 
     /// Reads a range.
     ///
     /// # Errors
-    /// As [`Store::range`].
+    /// As [`StoreSession::range`].
     pub async fn range(
         &self,
         user: Option<SessionUser>,
@@ -88,15 +86,15 @@ impl DirectStore {
     ) -> Result<RangeAnswer, RequestError> {
         let bytes = request.range.key.len() + request.range.range_end.len();
         let call = Call { method: StoreMethod::Range, name: "http_range", bytes, timeout };
-        let service = self.service(user);
-        let work = async |context| service.range(context, request).await;
+        let session = self.session(user);
+        let work = async |deadline| session.range(request, deadline).await;
         self.run(call, work, range_answer_bytes).await
     }
 
     /// Runs a transaction that writes nothing.
     ///
     /// # Errors
-    /// As [`Store::read_txn`].
+    /// As [`StoreSession::read_txn`].
     pub async fn read_txn(
         &self,
         user: Option<SessionUser>,
@@ -105,49 +103,48 @@ impl DirectStore {
     ) -> Result<TxnAnswer, RequestError> {
         let bytes = txn_bytes(&request);
         let call = Call { method: StoreMethod::ReadTxn, name: "http_read_txn", bytes, timeout };
-        let service = self.service(user);
-        let work = async |context| service.read_txn(context, request, false).await;
+        let session = self.session(user);
+        let work = async |deadline| session.read_txn(request, false, deadline).await;
         self.run(call, work, txn_answer_bytes).await
     }
 
     /// How this node is.
     ///
     /// # Errors
-    /// As [`Store::status`].
+    /// As [`StoreSession::status`].
     pub async fn status(
         &self,
         user: Option<SessionUser>,
         timeout: Duration,
     ) -> Result<NodeStatus, RequestError> {
         let call = Call { method: StoreMethod::Status, name: "http_status", bytes: 0, timeout };
-        let service = self.service(user);
-        self.run(call, async |context| service.status(context).await, |_| 0).await
+        let session = self.session(user);
+        self.run(call, async |_| session.status(), |_| 0).await
     }
 
     /// The members as this node knows them.
     ///
     /// # Errors
-    /// As [`Store::members`].
+    /// As [`StoreSession::members`].
     pub async fn members(
         &self,
         user: Option<SessionUser>,
         timeout: Duration,
     ) -> Result<Vec<Member>, RequestError> {
         let call = Call { method: StoreMethod::Members, name: "http_members", bytes: 0, timeout };
-        let service = self.service(user);
-        let work = async |context| service.members(context).await;
-        self.run(call, work, |members| members.len() * MESSAGE_BYTES).await
+        let session = self.session(user);
+        self.run(call, async |_| session.members(), |members| members.len() * MESSAGE_BYTES).await
     }
 
-    fn service(&self, user: Option<SessionUser>) -> StoreService {
-        StoreService::sharing(self.backend.clone(), user, self.long_reads.clone())
+    fn session(&self, user: Option<SessionUser>) -> StoreSession {
+        StoreSession::sharing(self.backend.clone(), user, None, self.long_reads.clone())
     }
 
     /// Admits, bounds and counts a call, as a connection does.
     async fn run<T, F>(
         &self,
         call: Call,
-        work: impl FnOnce(Context) -> F,
+        work: impl FnOnce(Instant) -> F,
         answer_bytes: impl FnOnce(&T) -> usize,
     ) -> Result<T, RequestError>
     where
@@ -159,7 +156,7 @@ impl DirectStore {
         let outcome = match &permit {
             None => Err(RequestError::Overloaded { retry_after_ms: RETRY_AFTER_MS }),
             Some(_) => {
-                let ended = timeout(call.timeout, work(call_context(call.timeout))).await;
+                let ended = timeout(call.timeout, work(started + call.timeout)).await;
                 ended.unwrap_or_else(|_elapsed| Err(store_messages::overdue(call.method)))
             }
         };

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::peer_service::PeerService;
 use super::service::Door;
-use super::store_service::{StoreBackend, StoreService};
+use super::store_service::StoreService;
+use super::store_session::StoreBackend;
 use crate::rpc::peer::{Incarnations, frame_limits};
 use crate::rpc::transport::limits::{ANSWER_FRAME_BYTES_MAX, REQUEST_FRAME_BYTES_MAX};
 use crate::rpc::transport::{FrameLimits, Guard, Hello, Identity, Lane, Refusal, SessionUser};
@@ -49,9 +50,9 @@ impl Door for StoreDoor {
         &self,
         _hello: &Hello,
         user: Option<SessionUser>,
-        _remote: SocketAddr,
+        remote: SocketAddr,
     ) -> (StoreService, FrameLimits) {
-        (StoreService::new(self.backend.clone(), user), STORE_FRAME_LIMITS)
+        (StoreService::new(self.backend.clone(), user, remote), STORE_FRAME_LIMITS)
     }
 }
 

@@ -1,5 +1,8 @@
 //! A port: accepts connections, shakes hands, runs them, and closes them in order.
 //!
+//! A port either speaks TLS or does not. On one that does, whoever comes without it is told so in
+//! the clear; those beyond the limit of connections are closed before any work of TLS is done.
+//!
 //! The accept loop does nothing but accept: each connection has a task of its own from its first
 //! byte on, so a silent or hostile one delays nobody. There are never more of these tasks than
 //! connections allowed and [`REFUSED_AT_ONCE_MAX`], which tell those beyond the limit that it is
@@ -11,6 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tarpc::ChannelError;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -23,11 +27,12 @@ use super::limits::{
     IDLE_TIMEOUT, LINGER, PEER_BYTES_MAX, PEER_CONNECTIONS_MAX, PEER_REQUESTS_MAX,
     REFUSED_AT_ONCE_MAX,
 };
-use super::service::{Door, RequestObserver, Service};
+use super::service::{CallerRefused, Door, RequestObserver, Service};
 use crate::rpc::transport::limits::HANDSHAKE_TIMEOUT;
+use crate::rpc::transport::tls::{Opened, TlsServer};
 use crate::rpc::transport::{
-    AcceptError, FrameLimits, HandshakeError, Hello, Judge, Refusal, SealedFrames, Sealer,
-    ServerTransport, accept, configure_socket, refuse,
+    AcceptError, FrameError, FrameLimits, HandshakeError, Hello, Judge, Refusal, SealedFrames,
+    Sealer, ServerTransport, Stream, TlsError, accept, configure_socket, refuse,
 };
 
 /// Why there is no listener.
@@ -92,6 +97,7 @@ impl ListenerLimits {
 pub struct Listener {
     socket: TcpListener,
     local_addr: SocketAddr,
+    tls: Option<TlsServer>,
 }
 
 impl Listener {
@@ -100,12 +106,18 @@ impl Listener {
         let bound = TcpListener::bind(address).await;
         let bound = bound.and_then(|socket| Ok((socket.local_addr()?, socket)));
         match bound {
-            Ok((local_addr, socket)) => Ok(Self { socket, local_addr }),
+            Ok((local_addr, socket)) => Ok(Self { socket, local_addr, tls: None }),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 Err(ListenError::InUse { address: address.to_owned() })
             }
             Err(source) => Err(ListenError::Bind { address: address.to_owned(), source }),
         }
+    }
+
+    /// Speaks TLS, if there is something to speak it with.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<TlsServer>) -> Self {
+        Self { tls, ..self }
     }
 
     /// What was bound; tells the port when 0 was asked for.
@@ -122,7 +134,8 @@ impl Listener {
         observer: Arc<dyn RequestObserver>,
     ) -> ListenerHandle {
         let (stop, stopped) = watch::channel(None);
-        let shared = Shared { door, limits, node, observer, stop: stopped };
+        let tls = self.tls;
+        let shared = Shared { door, limits, tls, node, observer, stop: stopped };
         let task = tokio::spawn(serve(self.socket, Arc::new(shared)));
         ListenerHandle { local_addr: self.local_addr, stop, task }
     }
@@ -154,6 +167,7 @@ impl ListenerHandle {
 struct Shared<D> {
     door: D,
     limits: ListenerLimits,
+    tls: Option<TlsServer>,
     node: Arc<Admission>,
     observer: Arc<dyn RequestObserver>,
     stop: watch::Receiver<Option<Instant>>,
@@ -206,6 +220,9 @@ async fn turn_away<D: Door>(
     remote: SocketAddr,
     _place: OwnedSemaphorePermit,
 ) {
+    if shared.tls.is_some() {
+        return shared.observer.connection_refused(shared.door.name(), "full");
+    }
     let full = Refusal::Full { max: shared.limits.connections_max as u64 };
     let wait = shared.limits.handshake_timeout;
     let error = refuse(&mut stream, shared.door.identity(), wait, full).await;
@@ -215,16 +232,16 @@ async fn turn_away<D: Door>(
 /// A connection from its first byte to its last.
 async fn converse<D: Door>(
     shared: Arc<Shared<D>>,
-    mut stream: TcpStream,
+    socket: TcpStream,
     remote: SocketAddr,
     _place: OwnedSemaphorePermit,
 ) {
     let mut stop = shared.stop.clone();
     let shaken = tokio::select! {
-        shaken = shake_hands(&shared, &mut stream, remote) => shaken,
+        shaken = shake_hands(&shared, socket, remote) => shaken,
         () = stopping(&mut stop) => return,
     };
-    let Welcomed { service, limits, sealer } = match shaken {
+    let Welcomed { stream, service, limits, sealer, key } = match shaken {
         Ok(opened) => opened,
         Err(error) => return note(&shared, remote, &error),
     };
@@ -253,6 +270,12 @@ async fn converse<D: Door>(
     match ended {
         Ok(()) => tracing::debug!(listener, %remote, "connection closed"),
         Err(error) => {
+            if is_forged(&error) {
+                let access_key_id = key.as_deref();
+                let reason = "frame_does_not_verify";
+                let refused = CallerRefused { listener, reason, access_key_id, remote };
+                shared.observer.caller_refused(&refused);
+            }
             let error = std::error::Error::source(&error).map_or(String::new(), |e| e.to_string());
             tracing::debug!(listener, %remote, %error, "connection ended");
         }
@@ -261,9 +284,12 @@ async fn converse<D: Door>(
 
 /// A connection that was let in.
 struct Welcomed<S> {
+    stream: Stream,
     service: S,
     limits: FrameLimits,
     sealer: Sealer,
+    /// What signs its frames.
+    key: Option<String>,
 }
 
 /// A door as the handshake asks it.
@@ -281,14 +307,29 @@ impl<D: Door> Judge for AtTheDoor<'_, D> {
 
 async fn shake_hands<D: Door>(
     shared: &Shared<D>,
-    stream: &mut TcpStream,
+    socket: TcpStream,
     remote: SocketAddr,
 ) -> Result<Welcomed<D::Service>, AcceptError> {
-    configure_socket(stream).map_err(HandshakeError::from)?;
-    let (door, wait) = (&shared.door, shared.limits.handshake_timeout);
-    let accepted = accept(stream, door.identity(), door.guard(), wait, AtTheDoor(door)).await?;
+    configure_socket(&socket).map_err(HandshakeError::from)?;
+    let (door, give_up) = (&shared.door, Instant::now() + shared.limits.handshake_timeout);
+    let left = || give_up.saturating_duration_since(Instant::now());
+    let mut stream = match &shared.tls {
+        None => Stream::Plain(socket),
+        Some(tls) => match timeout_at(give_up, tls.open(socket)).await {
+            Err(_elapsed) => return Err(HandshakeError::Timeout.into()),
+            Ok(Err(error)) => return Err(HandshakeError::Tls(error).into()),
+            Ok(Ok(Opened::Tls(stream))) => Stream::Tls(stream),
+            Ok(Ok(Opened::Plain(mut socket))) => {
+                let refusal = Refusal::TlsRequired;
+                return Err(refuse(&mut socket, door.identity(), left(), refusal).await);
+            }
+        },
+    };
+    let (identity, guard) = (door.identity(), door.guard());
+    let accepted = accept(&mut stream, identity, guard, left(), AtTheDoor(door)).await?;
+    let key = accepted.user.as_ref().map(|user| user.access_key_id.clone());
     let (service, limits) = door.open(&accepted.hello, accepted.user, remote);
-    Ok(Welcomed { service, limits, sealer: accepted.sealer })
+    Ok(Welcomed { stream, service, limits, sealer: accepted.sealer, key })
 }
 
 /// Counts a connection that did not get in.
@@ -297,11 +338,29 @@ fn note<D: Door>(shared: &Shared<D>, remote: SocketAddr, error: &AcceptError) {
         AcceptError::Refused(refusal) | AcceptError::Unproven { refusal, .. } => refusal.name(),
         AcceptError::Handshake(error) => match error {
             HandshakeError::Timeout => "timeout",
-            HandshakeError::Socket(_) => "broken",
+            HandshakeError::Socket(_) | HandshakeError::Tls(TlsError::Socket(_)) => "broken",
+            HandshakeError::TlsUnexpected => "unexpected_tls",
+            HandshakeError::Tls(_) => "tls",
             _ => "malformed",
         },
     };
     let listener = shared.door.name();
     tracing::debug!(listener, %remote, %error, "connection refused");
     shared.observer.connection_refused(listener, reason);
+    let access_key_id = match error {
+        AcceptError::Unproven { access_key_id, .. } => Some(access_key_id.as_str()),
+        // That there is no room says nothing of who came.
+        AcceptError::Refused(Refusal::Full { .. }) => return,
+        AcceptError::Refused(_) => None,
+        // Probes open connections and close them: that is nobody who was refused.
+        AcceptError::Handshake(HandshakeError::Timeout | HandshakeError::Socket(_)) => return,
+        AcceptError::Handshake(_) => None,
+    };
+    let refused = CallerRefused { listener, reason, access_key_id, remote };
+    shared.observer.caller_refused(&refused);
+}
+
+/// Whether a connection ended for a frame that was not signed as it must be.
+fn is_forged(error: &ChannelError<FrameError>) -> bool {
+    matches!(error, ChannelError::Read(error) if matches!(**error, FrameError::Seal(_)))
 }

@@ -88,6 +88,25 @@ pub trait RequestObserver: Send + Sync + 'static {
     fn connection_refused(&self, listener: &'static str, reason: &'static str) {
         let _ = (listener, reason);
     }
+
+    /// Somebody was refused before it could ask anything, or sent a frame that it did not sign.
+    /// The key is the one it named.
+    fn caller_refused(&self, refused: &CallerRefused<'_>) {
+        let _ = refused;
+    }
+}
+
+/// Somebody who was refused for what it is.
+#[derive(Clone, Copy, Debug)]
+pub struct CallerRefused<'a> {
+    /// The listener's name.
+    pub listener: &'static str,
+    /// Why, in a word.
+    pub reason: &'static str,
+    /// The key it named; none when it named none.
+    pub access_key_id: Option<&'a str>,
+    /// Where it comes from.
+    pub remote: SocketAddr,
 }
 
 /// Watches nothing.

@@ -2,8 +2,9 @@
 
 use crate::types::limits::PAIR_OVERHEAD_BYTES;
 use crate::types::{
-    Answer, ClusterReply, Compare, CompareTarget, KeyRange, KeyValue, LogEntry, LogEntryPayload,
-    Operation, OperationAnswer, PutRequest, RangeAnswer, TxnAnswer, TxnOperation, TxnRequest,
+    AccessReply, Answer, ClusterReply, Compare, CompareTarget, KeyRange, KeyValue, LogEntry,
+    LogEntryPayload, Operation, OperationAnswer, PutRequest, RangeAnswer, TxnAnswer, TxnOperation,
+    TxnRequest,
 };
 
 /// What a message has beside its keys and values: ids, flags, lengths.
@@ -32,7 +33,7 @@ fn compare_bytes(compare: &Compare) -> usize {
 }
 
 /// A change of users, roles or keys: a few names, or a permission's range.
-const ACCESS_BYTES: usize = 4 * 1_024;
+pub(super) const ACCESS_BYTES: usize = 4 * 1_024;
 
 /// The bytes of a transaction.
 pub(super) fn txn_bytes(txn: &TxnRequest) -> usize {
@@ -103,6 +104,11 @@ pub(super) fn answer_bytes(answer: &Answer) -> usize {
         Answer::Access(_) => ACCESS_BYTES,
         Answer::Compact(_) | Answer::RegisterMember | Answer::Cluster(_) => PART_BYTES,
     }
+}
+
+/// The bytes of an answer about users, roles and keys. Seldom asked for: encoded to be measured.
+pub(super) fn access_reply_bytes(reply: &AccessReply) -> usize {
+    postcard::to_stdvec(reply).map_or(0, |encoded| encoded.len())
 }
 
 /// The bytes of an answer about members.

@@ -4,11 +4,11 @@ use tarpc::ServerError;
 
 use super::admission::Cost;
 use super::sizes::{
-    MESSAGE_BYTES, answer_bytes, cluster_reply_bytes, operation_bytes, range_answer_bytes,
-    txn_answer_bytes, txn_bytes,
+    ACCESS_BYTES, MESSAGE_BYTES, access_reply_bytes, answer_bytes, cluster_reply_bytes,
+    operation_bytes, range_answer_bytes, txn_answer_bytes, txn_bytes,
 };
 use crate::rpc::api::{StoreRequest, StoreResponse};
-use crate::types::RequestError;
+use crate::types::{OperationError, RequestError};
 
 /// The methods of [`Store`](crate::rpc::api::Store).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub enum StoreMethod {
     SnapshotRead,
     /// `cluster`
     Cluster,
+    /// `access`
+    Access,
 }
 
 pub(super) fn method(request: &StoreRequest) -> StoreMethod {
@@ -41,6 +43,7 @@ pub(super) fn method(request: &StoreRequest) -> StoreMethod {
         StoreRequest::SnapshotOpen { .. } => StoreMethod::SnapshotOpen,
         StoreRequest::SnapshotRead { .. } => StoreMethod::SnapshotRead,
         StoreRequest::Cluster { .. } => StoreMethod::Cluster,
+        StoreRequest::Access { .. } => StoreMethod::Access,
     }
 }
 
@@ -54,6 +57,7 @@ pub(super) fn name(method: StoreMethod) -> &'static str {
         StoreMethod::SnapshotOpen => "snapshot_open",
         StoreMethod::SnapshotRead => "snapshot_read",
         StoreMethod::Cluster => "cluster",
+        StoreMethod::Access => "access",
     }
 }
 
@@ -68,6 +72,7 @@ pub(super) fn cost(request: &StoreRequest) -> Cost {
         | StoreRequest::SnapshotRead { .. } => 0,
         // Names and addresses, beside what every message has.
         StoreRequest::Cluster { .. } => MESSAGE_BYTES,
+        StoreRequest::Access { .. } => ACCESS_BYTES,
     };
     Cost { bytes: MESSAGE_BYTES + bytes, refusable: true }
 }
@@ -84,6 +89,7 @@ pub(super) fn response_bytes(response: &StoreResponse) -> usize {
         StoreResponse::SnapshotOpen(_) => 0,
         StoreResponse::SnapshotRead(answer) => answer.as_ref().map_or(0, |piece| piece.bytes.len()),
         StoreResponse::Cluster(reply) => reply.as_ref().map_or(0, cluster_reply_bytes),
+        StoreResponse::Access(reply) => reply.as_ref().map_or(0, access_reply_bytes),
     };
     MESSAGE_BYTES + bytes
 }
@@ -98,6 +104,7 @@ pub(super) fn outcome(response: &StoreResponse) -> &'static str {
         StoreResponse::SnapshotOpen(answer) => answer.as_ref().err(),
         StoreResponse::SnapshotRead(answer) => answer.as_ref().err(),
         StoreResponse::Cluster(answer) => answer.as_ref().err(),
+        StoreResponse::Access(answer) => answer.as_ref().err(),
     };
     error.map_or("ok", error_kind)
 }
@@ -105,22 +112,25 @@ pub(super) fn outcome(response: &StoreResponse) -> &'static str {
 /// An error in metrics.
 pub(super) fn error_kind(error: &RequestError) -> &'static str {
     match error {
+        RequestError::Operation(OperationError::PermissionDenied { .. })
+        | RequestError::PermissionDenied { .. } => "denied",
         RequestError::Operation(_) => "refused",
         RequestError::OutcomeUnknown { .. } => "unknown",
         RequestError::Unavailable { .. } => "unavailable",
         RequestError::Overloaded { .. } => "overloaded",
         RequestError::DeadlinePassed => "deadline",
         RequestError::Invalid { .. } => "invalid",
-        RequestError::PermissionDenied { .. } => "denied",
         RequestError::Refused { .. } => "refused",
     }
 }
 
-/// Only a write leaves a trace when it does not end in time.
+/// Only a change leaves a trace when it does not end in time.
 pub(super) fn overdue(method: StoreMethod) -> RequestError {
     let reason = "the deadline passed while the request was under way".to_owned();
     match method {
-        StoreMethod::Write | StoreMethod::Cluster => RequestError::OutcomeUnknown { reason },
+        StoreMethod::Write | StoreMethod::Cluster | StoreMethod::Access => {
+            RequestError::OutcomeUnknown { reason }
+        }
         _ => RequestError::Unavailable { reason },
     }
 }
@@ -138,5 +148,6 @@ pub(super) fn refusal(
         StoreMethod::SnapshotOpen => StoreResponse::SnapshotOpen(Err(error)),
         StoreMethod::SnapshotRead => StoreResponse::SnapshotRead(Err(error)),
         StoreMethod::Cluster => StoreResponse::Cluster(Err(error)),
+        StoreMethod::Access => StoreResponse::Access(Err(error)),
     })
 }

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::admission::Reservation;
 use super::limits::{RETRY_AFTER_MS, SHORT_READ_PAIRS_MAX};
-use super::store_service::{StoreBackend, StoreConnection};
+use super::store_session::{StoreBackend, StoreSession};
 use crate::actors::RaftHandle;
 use crate::machine;
 use crate::storage::StorageError;
@@ -55,15 +55,12 @@ impl ReadAnswer {
 }
 
 /// Reads from what this node has applied.
-pub(super) async fn run(
-    connection: &StoreConnection,
-    read: Read,
-) -> Result<ReadAnswer, RequestError> {
-    let backend = &connection.backend;
+pub(super) async fn run(session: &StoreSession, read: Read) -> Result<ReadAnswer, RequestError> {
+    let backend = &session.backend;
     if is_short(&read) {
         return compute(&backend.raft, &read);
     }
-    let _place = connection.long_reads.acquire().await.map_err(|_| unavailable())?;
+    let _place = session.long_reads.acquire().await.map_err(|_| unavailable())?;
     // In a task of its own, which ends with this call: a connection that rests because nobody
     // takes its answers must not rest on a thread that others wait for.
     let mut task = JoinSet::new();

@@ -19,6 +19,8 @@ use super::messages::ClientTransport;
 use super::methods::{ServicePaths, ServiceRequest};
 use super::sealing::{PassThrough, Sealer};
 use super::socket;
+use super::stream::Stream;
+use super::tls::{self, TlsClient};
 use crate::auth::Signer;
 use crate::rpc::api::{StoreClient, StoreRequest, StoreResponse};
 use crate::types::ClusterId;
@@ -57,13 +59,15 @@ pub struct ConnectOptions {
     pub cluster_id: Option<ClusterId>,
     /// What to sign with; none for a node that runs without authentication.
     pub credentials: Option<Arc<Signer>>,
+    /// What to speak TLS with; none for a node that does not.
+    pub tls: Option<TlsClient>,
     /// How long the connection may take, handshake included.
     pub timeout: Duration,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        Self { cluster_id: None, credentials: None, timeout: CONNECT_TIMEOUT }
+        Self { cluster_id: None, credentials: None, tls: None, timeout: CONNECT_TIMEOUT }
     }
 }
 
@@ -100,21 +104,20 @@ pub(in crate::rpc) struct CallCredentials {
     pub(in crate::rpc) paths: ServicePaths,
 }
 
-/// A socket to `address` on which `hello` was welcomed, and what seals its frames. With credentials
+/// A stream to `address` on which `hello` was welcomed, and what seals its frames. With credentials
 /// the hello is a signed one, and the other end has proved itself.
 pub(in crate::rpc) async fn dial(
     address: &str,
     hello: &Hello,
     credentials: Option<CallCredentials>,
+    tls: Option<&TlsClient>,
     wait: Duration,
-) -> Result<(TcpStream, Identity, Sealer), ConnectError> {
+) -> Result<(Stream, Identity, Sealer), ConnectError> {
     let deadline = Instant::now() + wait;
-    let unreachable = |source| ConnectError::Unreachable { address: address.to_owned(), source };
-    let mut stream = match timeout_at(deadline, TcpStream::connect(address)).await {
+    let mut stream = match timeout_at(deadline, open(address, tls)).await {
         Err(_elapsed) => return Err(ConnectError::Timeout { address: address.to_owned() }),
-        Ok(connected) => connected.map_err(unreachable)?,
+        Ok(opened) => opened?,
     };
-    socket::configure(&stream).map_err(unreachable)?;
     let left = deadline.saturating_duration_since(Instant::now());
     let greeted = match credentials {
         None => greet(&mut stream, hello, left)
@@ -126,7 +129,28 @@ pub(in crate::rpc) async fn dial(
     };
     match greeted {
         Ok((identity, sealer)) => Ok((stream, identity, sealer)),
-        Err(source) => Err(ConnectError::Handshake { address: address.to_owned(), source }),
+        Err(source) => {
+            let source = match source {
+                HandshakeError::Socket(error) => tls::explain(error),
+                other => other,
+            };
+            Err(ConnectError::Handshake { address: address.to_owned(), source })
+        }
+    }
+}
+
+/// A socket to `address`, with TLS over it if there is something to speak it with.
+async fn open(address: &str, tls: Option<&TlsClient>) -> Result<Stream, ConnectError> {
+    let unreachable = |source| ConnectError::Unreachable { address: address.to_owned(), source };
+    let socket = TcpStream::connect(address).await.map_err(unreachable)?;
+    socket::configure(&socket).map_err(unreachable)?;
+    let Some(tls) = tls else { return Ok(Stream::Plain(socket)) };
+    match Box::pin(tls.connect(socket, address)).await {
+        Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
+        Err(error) => {
+            let source = HandshakeError::Tls(error);
+            Err(ConnectError::Handshake { address: address.to_owned(), source })
+        }
     }
 }
 
@@ -148,7 +172,9 @@ pub async fn connect_store(
     let credentials = options.credentials.clone();
     let credentials =
         credentials.map(|signer| CallCredentials { signer, paths: StoreRequest::PATHS });
-    let (stream, identity, sealer) = dial(address, &hello, credentials, options.timeout).await?;
+    let tls = options.tls.as_ref();
+    let dialed = dial(address, &hello, credentials, tls, options.timeout).await;
+    let (stream, identity, sealer) = dialed?;
     let limits = FrameLimits {
         incoming_bytes_max: ANSWER_FRAME_BYTES_MAX,
         outgoing_bytes_max: REQUEST_FRAME_BYTES_MAX,

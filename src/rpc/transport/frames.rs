@@ -210,7 +210,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SealedFrames<S> {
         if self.outgoing.capacity() > BUFFER_KEPT_BYTES {
             self.outgoing = BytesMut::new();
         }
-        Pin::new(&mut self.socket).poll_flush(cx).map_err(FrameError::from)
+        // TLS may hold on to what it has taken.
+        match Pin::new(&mut self.socket).poll_flush(cx) {
+            Poll::Ready(flushed) => {
+                self.write_stall = None;
+                Poll::Ready(flushed.map_err(FrameError::from))
+            }
+            Poll::Pending => self.poll_stall(cx),
+        }
     }
 
     /// Flushes, then closes our direction.
@@ -230,12 +237,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SealedFrames<S> {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
-            Poll::Pending => {
-                let stall =
-                    self.write_stall.get_or_insert_with(|| Box::pin(sleep(WRITE_STALL_TIMEOUT)));
-                ready!(stall.as_mut().poll(cx));
-                Poll::Ready(Err(FrameError::WriteStalled))
-            }
+            Poll::Pending => self.poll_stall(cx),
         }
+    }
+
+    /// The socket takes nothing: ready with an error when that has gone on for too long.
+    fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), FrameError>> {
+        let stall = self.write_stall.get_or_insert_with(|| Box::pin(sleep(WRITE_STALL_TIMEOUT)));
+        ready!(stall.as_mut().poll(cx));
+        Poll::Ready(Err(FrameError::WriteStalled))
     }
 }

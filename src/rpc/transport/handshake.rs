@@ -34,6 +34,7 @@ use tokio::time::timeout;
 
 use super::codec::{CodecError, decode, encode_into};
 use super::limits::HANDSHAKE_BYTES_MAX;
+use super::tls_error::TlsError;
 use crate::types::{ClusterId, NodeId};
 
 /// The version of the protocol this release speaks.
@@ -41,6 +42,9 @@ pub const PROTOCOL_VERSION: u16 = 2;
 
 /// The first bytes of every connection, in both directions.
 pub(super) const MAGIC: [u8; 8] = *b"\x93CHFIRE\n";
+
+/// How TLS begins: a record of its handshake, or an alert.
+const TLS_RECORDS: [u8; 2] = [0x16, 0x15];
 
 const HEADER_BYTES: usize = MAGIC.len() + 2 + 2;
 const BODY_BYTES_MAX: usize = HANDSHAKE_BYTES_MAX - HEADER_BYTES;
@@ -245,6 +249,12 @@ pub enum Refusal {
         /// The name of the node's cluster.
         actual: String,
     },
+    /// No TLS on a port that wants it.
+    #[error(
+        "the node wants TLS; give --tls-ca FILE, the certificate of its CA (a node: the sections \
+         [tls.client] and [tls.peer] of the configuration)"
+    )]
+    TlsRequired,
 }
 
 impl Refusal {
@@ -262,6 +272,7 @@ impl Refusal {
             Self::NotAuthenticated => "not_authenticated",
             Self::SignatureDoesNotMatch => "signature_does_not_match",
             Self::RequestTimeTooSkewed { .. } => "time_too_skewed",
+            Self::TlsRequired => "no_tls",
         }
     }
 }
@@ -278,6 +289,15 @@ pub enum HandshakeError {
     /// Something else speaks there.
     #[error("the other end does not speak chainfire's protocol; check the address and the port")]
     NotChainfire,
+    /// TLS, where none is spoken.
+    #[error(
+        "the other end speaks TLS and this end does not; set both up for it, or neither \
+         (docs/operations.md, TLS)"
+    )]
+    TlsUnexpected,
+    /// TLS was not set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The other end speaks a version we do not.
     #[error(
         "the other end speaks protocol version {version}; this release speaks {PROTOCOL_VERSION}"
@@ -373,6 +393,9 @@ pub(super) async fn receive<S: AsyncRead + Unpin>(
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
         filled += read;
+        if TLS_RECORDS.contains(&header[0]) {
+            return Err(HandshakeError::TlsUnexpected);
+        }
         let compared = filled.min(MAGIC.len());
         if header[..compared] != MAGIC[..compared] {
             return Err(HandshakeError::NotChainfire);
@@ -436,7 +459,7 @@ mod tests {
     fn the_bytes_of_a_reply_never_change() {
         let identity = Identity { cluster_id: CLUSTER, node_id: 3, incarnation: 5 };
         let name = |name: &str| name.to_owned();
-        let cases: [(Reply, &[u8]); 14] = [
+        let cases: [(Reply, &[u8]); 15] = [
             (Reply::Welcome(identity), b"\x00\x05\x00\x82\x02\x03\x05"),
             (
                 Reply::Refused(Refusal::WrongCluster { asked: ClusterId(9), actual: CLUSTER }),
@@ -463,6 +486,7 @@ mod tests {
                 Reply::Refused(Refusal::WrongClusterName { asked: name("a"), actual: name("b") }),
                 b"\x00\x06\x01\x0c\x01a\x01b",
             ),
+            (Reply::Refused(Refusal::TlsRequired), b"\x00\x02\x01\x0d"),
         ];
         for (reply, expected) in cases {
             let bytes = encode_reply(&reply);
@@ -504,12 +528,19 @@ mod tests {
     #[tokio::test]
     async fn the_first_wrong_byte_ends_a_handshake() {
         // The other end stays open and silent after these bytes.
-        for bytes in [&b"G"[..], b"\x93CHFIRE\r", b"\0\0\0\0", b"\x16\x03\x01\x02"] {
+        for bytes in [&b"G"[..], b"\x93CHFIRE\r", b"\0\0\0\0"] {
             let (mut near, mut far) = tokio::io::duplex(64);
             far.write_all(bytes).await.expect("there is room");
             let received = receive(&mut near).await;
             assert!(matches!(received, Err(HandshakeError::NotChainfire)), "{bytes:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn tls_is_known_by_its_first_byte() {
+        let (mut near, mut far) = tokio::io::duplex(64);
+        far.write_all(b"\x16\x03\x01\x02").await.expect("there is room");
+        assert!(matches!(receive(&mut near).await, Err(HandshakeError::TlsUnexpected)));
     }
 
     #[tokio::test]

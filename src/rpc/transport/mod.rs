@@ -5,6 +5,7 @@
 //!   MessageTransport  one message <-> one frame body, in postcard        (messages, codec)
 //!   SealedFrames      length, limit, seal; buffers; write stalls         (frames, sealing)
 //!   handshake         who is at the other end, before the first frame    (handshake)
+//!   Stream            a socket, or TLS over one                          (stream, tls)
 //!   socket            TCP: no delay, keepalive                           (socket)
 //! ```
 //!
@@ -30,6 +31,13 @@ mod messages;
 mod methods;
 mod sealing;
 mod socket;
+mod stream;
+#[cfg(feature = "tls")]
+pub mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
+pub mod tls;
+mod tls_error;
 
 pub use accept::{AcceptError, Accepted, Guard, Judge, SessionUser, accept, refuse};
 pub use codec::CodecError;
@@ -49,3 +57,6 @@ pub use messages::{
 pub use methods::{ServicePaths, ServiceRequest};
 pub use sealing::{CallFields, PassThrough, SealError, Sealer, SessionKeys};
 pub use socket::configure as configure_socket;
+pub use stream::Stream;
+pub use tls::TlsClient;
+pub use tls_error::TlsError;

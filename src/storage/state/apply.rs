@@ -21,6 +21,7 @@ use crate::consensus::{
 };
 use crate::machine::{self, Change, StateView as _};
 use crate::storage::StorageError;
+use crate::storage::crash_point::crash_point;
 use crate::types::{Command, LogId};
 
 /// Entries applied before what is applied is announced, at most.
@@ -32,6 +33,7 @@ where
     S: Stream<Item = Result<EntryResponder<TypeConfig>, std::io::Error>> + Unpin,
 {
     let _only_one = shared.applying.lock().await;
+    crash_point("state.apply");
     while let Some(first) = entries.next().await {
         let first = first.map_err(ApplyError::Read)?;
         shared.check()?;

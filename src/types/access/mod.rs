@@ -6,7 +6,10 @@
 //! other without a pause. A key's secret is here only sealed: the log, the state and snapshots hold
 //! none in the clear.
 
+mod call;
+mod grants;
 mod operation;
+mod policy;
 mod tables;
 
 use std::collections::BTreeSet;
@@ -14,7 +17,10 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use call::{AccessPage, AccessReply, AccessRequest, CreatedKey, KeyRecord, Listing, WhoAmI};
+pub use grants::Grants;
 pub use operation::{AccessAnswer, AccessError, AccessOperation};
+pub use policy::{Asked, KeySpan, Need, visit_needs};
 pub use tables::{AccessEdit, AccessTables};
 
 use super::{KeyRange, Principal};

@@ -7,7 +7,7 @@ use chainfire::client::{Client, Error};
 use chainfire::types::NodeStatus;
 use tempfile::TempDir;
 
-use super::{Node, PATIENCE, eventually};
+use super::{Node, PATIENCE, eventually, root_credentials};
 
 /// Nodes with their directories. Everything goes when it is dropped.
 pub struct Cluster {
@@ -87,7 +87,11 @@ impl Cluster {
     /// A client of the whole cluster.
     pub fn client(&self) -> Client {
         let endpoints = self.nodes.iter().map(|node| node.client.to_string());
-        let client = Client::builder().endpoints(endpoints).timeout(PATIENCE).build();
+        let client = Client::builder()
+            .endpoints(endpoints)
+            .credentials(&root_credentials())
+            .timeout(PATIENCE)
+            .build();
         client.expect("the addresses are addresses")
     }
 
@@ -142,6 +146,7 @@ impl Cluster {
 fn client_of(node: &Node, timeout: Duration) -> Client {
     let client = Client::builder()
         .endpoints([node.client.to_string()])
+        .credentials(&root_credentials())
         .follow_leader(false)
         .timeout(timeout)
         .build();

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
+use super::keys::root_credentials_file;
+
 /// Runs `chainfire` with these arguments and no standard input.
 pub fn chainfire(arguments: &[&str]) -> Output {
     command(arguments).stdin(Stdio::null()).output().expect("the binary starts")
@@ -28,6 +30,9 @@ pub fn chainfire_with_input(arguments: &[&str], input: &[u8]) -> Output {
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chainfire"));
-    command.args(arguments).env_remove("CHAINFIRE_ENDPOINTS");
+    command
+        .args(arguments)
+        .env_remove("CHAINFIRE_ENDPOINTS")
+        .env("CHAINFIRE_CREDENTIALS", root_credentials_file());
     command
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 
 use super::PATIENCE;
+use super::keys::cluster_key_file;
 use super::ports::free_address;
 
 /// How many lines of a node's log a failing test shows.
@@ -26,6 +27,8 @@ pub struct Node {
     pub data_dir: PathBuf,
     log: PathBuf,
     initial_cluster: Option<String>,
+    /// None = it runs without authentication.
+    cluster_key: Option<PathBuf>,
     join: Option<(&'static str, String)>,
     environment: Vec<(String, String)>,
     config: Option<PathBuf>,
@@ -62,6 +65,7 @@ impl Node {
             data_dir: directory.join(name),
             log: directory.join(format!("{name}.log")),
             initial_cluster: None,
+            cluster_key: Some(cluster_key_file().to_owned()),
             join: None,
             environment: Vec::new(),
             config: None,
@@ -77,6 +81,16 @@ impl Node {
     /// Names no founders: its directory knows its cluster.
     pub fn clear_initial_cluster(&mut self) {
         self.initial_cluster = None;
+    }
+
+    /// Gives it another key file than all other nodes.
+    pub fn set_cluster_key(&mut self, file: &Path) {
+        self.cluster_key = Some(file.to_owned());
+    }
+
+    /// Has it run without authentication.
+    pub fn set_insecure(&mut self) {
+        self.cluster_key = None;
     }
 
     /// Has it listen for peers elsewhere from its next start on.
@@ -101,6 +115,21 @@ impl Node {
         self.environment.extend(place);
     }
 
+    /// Sets a variable of its environment, from its next start on.
+    pub fn set_environment(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Has its files end at `bytes` from now on, as a full disk has; none = as long as they like.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        let limit = format!("--fsize={limit}:");
+        let pid = self.pid().to_string();
+        let limited = Command::new("prlimit").args(["--pid", &pid, &limit]).status();
+        assert!(limited.expect("prlimit is there").success(), "{limit} for {}", self.name);
+    }
+
     /// Gives it a configuration file with this text.
     pub fn set_config(&mut self, text: &str) {
         let path = self.log.with_extension("toml");
@@ -122,8 +151,10 @@ impl Node {
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let log = File::options().create(true).append(true).open(&self.log);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_chainfire"));
+        // A file at its limit is a failed write, not a signal that ends the process.
+        let mut command = Command::new("sh");
         command
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_chainfire")])
             .arg("serve")
             .args(["--name", &self.name])
             .arg("--data-dir")
@@ -131,6 +162,10 @@ impl Node {
             .args(["--listen-client", &self.client.to_string()])
             .args(["--listen-peer", &self.peer.to_string()])
             .args(["--listen-http", &self.http.to_string()]);
+        match &self.cluster_key {
+            Some(file) => command.arg("--cluster-key").arg(file),
+            None => command.arg("--insecure-no-auth"),
+        };
         if let Some(founders) = &self.initial_cluster {
             command.args(["--initial-cluster", founders]);
         }

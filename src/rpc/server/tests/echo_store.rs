@@ -87,6 +87,14 @@ impl Store for EchoStore {
         Ok(crate::types::ClusterReply::Done { node_id: 1 })
     }
 
+    async fn access(
+        self,
+        _: Context,
+        _: crate::types::AccessRequest,
+    ) -> Result<crate::types::AccessReply, RequestError> {
+        Err(RequestError::Refused { reason: "no users here".to_owned() })
+    }
+
     async fn members(self, _: Context) -> Result<Vec<Member>, RequestError> {
         Ok(Vec::new())
     }

@@ -23,9 +23,10 @@ async fn closed(stream: &mut TcpStream) -> Vec<u8> {
 async fn what_does_not_speak_the_protocol_is_closed_at_once_without_an_answer() {
     let server = EchoServer::start().await;
     let good = server.connect().await;
-    let garbage: [&[u8]; 5] = [
+    let tls = &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..];
+    let garbage = [
         b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        tls,
         b"\0",
         &[0xff; 4_096],
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -36,7 +37,8 @@ async fn what_does_not_speak_the_protocol_is_closed_at_once_without_an_answer() 
         assert_eq!(closed(&mut stream).await, b"", "{bytes:?}");
         is_served(&good).await;
     }
-    server.counts.reaches("client malformed", garbage.len()).await;
+    server.counts.reaches("client malformed", garbage.len() - 1).await;
+    server.counts.reaches("client unexpected_tls", 1).await;
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::RequestObserver;
+use super::{CallerRefused, RequestObserver};
 use crate::rpc::transport::Identity;
 use crate::types::ClusterId;
 
@@ -86,5 +86,10 @@ impl RequestObserver for Counts {
 
     fn connection_refused(&self, listener: &'static str, reason: &'static str) {
         self.count(format!("{listener} {reason}"));
+    }
+
+    fn caller_refused(&self, refused: &CallerRefused<'_>) {
+        let key = refused.access_key_id.unwrap_or("nobody");
+        self.count(format!("{key}: {}", refused.reason));
     }
 }

@@ -89,6 +89,9 @@ async fn an_unknown_key_and_a_wrong_secret_are_refused_in_the_same_words() {
         assert_eq!(refused, Refusal::SignatureDoesNotMatch);
     }
     server.counts.reaches("client signature_does_not_match", 2).await;
+    for key in ["K", "X"] {
+        server.counts.reaches(&format!("{key}: signature_does_not_match"), 1).await;
+    }
     let elsewhere = signer("K", "secret", "other", CLIENT_SERVICE);
     let refused = refusal(connect(&server.address, Some(elsewhere)).await);
     let (asked, actual) = ("other".to_owned(), NAME.to_owned());
@@ -99,6 +102,7 @@ async fn an_unknown_key_and_a_wrong_secret_are_refused_in_the_same_words() {
 async fn who_does_not_sign_is_not_served_and_who_does_trusts_no_node_that_does_not() {
     let signed = store().await;
     assert_eq!(refusal(connect(&signed.address, None).await), Refusal::SignatureRequired);
+    signed.counts.reaches("nobody: unsigned", 1).await;
     let open = EchoServer::start().await;
     let credentials = signer("K", "secret", NAME, CLIENT_SERVICE);
     let refused = refusal(connect(&open.address, Some(credentials)).await);
@@ -333,4 +337,33 @@ async fn a_replayed_conversation_is_refused() {
     again.write_all(&said).await.expect("sent");
     server.counts.reaches("client signature_does_not_match", 1).await;
     assert_eq!(server.counts.of("write ok"), 1, "done once");
+}
+
+#[tokio::test]
+async fn a_frame_put_into_a_signed_connection_ends_it_and_is_told() {
+    let server = store().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let to = server.address.clone();
+    let (inject, injected) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let (near, _) = listener.accept().await.expect("somebody comes");
+        let far = TcpStream::connect(to).await.expect("listening");
+        let ((mut near_in, mut near_out), (mut far_in, mut far_out)) =
+            (near.into_split(), far.into_split());
+        tokio::spawn(async move { tokio::io::copy(&mut far_in, &mut near_out).await });
+        tokio::select! {
+            _ = tokio::io::copy(&mut near_in, &mut far_out) => {}
+            _ = injected => {
+                let frame = [&200_u32.to_be_bytes()[..], &[0; 200]].concat();
+                far_out.write_all(&frame).await.expect("sent");
+            }
+        }
+    });
+    let credentials = signer("K", "secret", NAME, CLIENT_SERVICE);
+    let connection = connect(&address, Some(credentials)).await.expect("let in");
+    is_served(&connection).await;
+    inject.send(()).expect("it waits");
+    server.counts.reaches("K: frame_does_not_verify", 1).await;
+    soon(connection.closed()).await;
 }

@@ -1,0 +1,342 @@
+//! What one caller may ask of the store, however it reached us: checked, authorised, done, and
+//! told to the audit log.
+//!
+//! The order is the same for every call. What needs no state is refused first
+//! ([`machine::validate`]), then comes authorisation, then the work, bounded by the deadline that
+//! travelled with the call. Admission and the deadline's timer are the connection's.
+//!
+//! Nothing here knows tarpc or HTTP: both make a [`StoreSession`] from the user that a signature
+//! has proven, and call it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::admission::Budget;
+use super::audited::{Audited, action, revision_of, target};
+use super::limits::{CONNECTION_LONG_READS_MAX, LONG_READ_BYTES_MAX, LONG_READS_MAX};
+use super::store_read::{self, Read};
+use crate::actors::{AuthHandle, MembershipHandle, RaftHandle, SnapshotHandle};
+use crate::machine;
+use crate::rpc::api::{
+    SnapshotOpenRequest, SnapshotOpened, SnapshotPiece, SnapshotReadRequest, WriteRequest,
+};
+use crate::rpc::peer::ForwardedWrite;
+use crate::rpc::transport::SessionUser;
+use crate::telemetry::{AuditCaller, AuditLog, AuditRecord, Decision};
+use crate::types::{
+    Answer, Asked, ClusterReply, ClusterRequest, Member, NodeStatus, Operation, Principal,
+    RangeAnswer, RangeRequest, RequestError, RequestId, TxnAnswer, TxnRequest,
+};
+
+/// What every caller shares.
+pub struct StoreBackend {
+    pub(super) raft: RaftHandle,
+    snapshots: SnapshotHandle,
+    pub(super) auth: AuthHandle,
+    members: MembershipHandle,
+    audit: AuditLog,
+    /// Reads over many keys that are computed at one moment.
+    pub(super) long_reads: Arc<Semaphore>,
+    /// Bytes for their answers.
+    pub(super) long_read_bytes: Arc<Budget>,
+}
+
+impl StoreBackend {
+    /// Over these handles.
+    pub fn new(
+        raft: RaftHandle,
+        snapshots: SnapshotHandle,
+        auth: AuthHandle,
+        members: MembershipHandle,
+        audit: AuditLog,
+    ) -> Arc<Self> {
+        let long_reads = Arc::new(Semaphore::new(LONG_READS_MAX));
+        let long_read_bytes = Arc::new(Budget::new(LONG_READ_BYTES_MAX));
+        Arc::new(Self { raft, snapshots, auth, members, audit, long_reads, long_read_bytes })
+    }
+
+    /// Where refusals are told that come before there is a session.
+    pub fn audit(&self) -> &AuditLog {
+        &self.audit
+    }
+}
+
+/// One caller: a connection, or a signed request. Make one for each; it is cheap.
+pub struct StoreSession {
+    pub(super) backend: Arc<StoreBackend>,
+    /// On whose behalf it asks.
+    principal: Principal,
+    /// The key it signs with; none without authentication.
+    pub(super) access_key_id: Option<String>,
+    caller: Arc<AuditCaller>,
+    /// Its reads over many keys that are under way or not yet taken over by it.
+    pub(super) long_reads: Arc<Semaphore>,
+}
+
+/// Something that was let in.
+pub(super) struct Permit<'a> {
+    /// The rules it was decided by.
+    pub(super) auth_revision: u64,
+    /// Its audit line, when it is to change something.
+    audited: Option<Audited<'a>>,
+}
+
+impl Permit<'_> {
+    /// It ended; `revision` tells the one that it made.
+    pub(super) fn settle<T>(self, outcome: &Result<T, RequestError>, revision: fn(&T) -> u64) {
+        if let Some(audited) = self.audited {
+            audited.settle(outcome.as_ref().map(revision));
+        }
+    }
+}
+
+impl StoreSession {
+    /// For whoever a signature has proven to be `user`; none without authentication.
+    pub fn new(
+        backend: Arc<StoreBackend>,
+        user: Option<SessionUser>,
+        remote: Option<SocketAddr>,
+    ) -> Self {
+        let long_reads = Arc::new(Semaphore::new(CONNECTION_LONG_READS_MAX));
+        Self::sharing(backend, user, remote, long_reads)
+    }
+
+    /// For one request of several that share `long_reads`, as those of a connection do.
+    pub(super) fn sharing(
+        backend: Arc<StoreBackend>,
+        user: Option<SessionUser>,
+        remote: Option<SocketAddr>,
+        long_reads: Arc<Semaphore>,
+    ) -> Self {
+        let (principal, access_key_id) = match user {
+            Some(SessionUser { principal, access_key_id }) => (principal, Some(access_key_id)),
+            None => (Principal::anyone(), None),
+        };
+        let caller = Arc::new(AuditCaller {
+            access_key_id: access_key_id.clone().unwrap_or_default(),
+            user: principal.0.clone(),
+            peer: remote,
+        });
+        Self { backend, principal, access_key_id, caller, long_reads }
+    }
+
+    /// On whose behalf it asks.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Lets in what is well formed and permitted. A refusal is audited here, a change by its
+    /// permit.
+    pub(super) fn permit<'a>(
+        &'a self,
+        request_id: Option<RequestId>,
+        asked: Asked<'_>,
+    ) -> Result<Permit<'a>, RequestError> {
+        let backend = &*self.backend;
+        let decided = backend.auth.authorise(&self.principal, self.access_key_id.as_deref(), asked);
+        let record = |decision, outcome| AuditRecord {
+            caller: Arc::clone(&self.caller),
+            request_id,
+            action: action(asked),
+            target: target(asked),
+            decision,
+            outcome,
+            revision: 0,
+        };
+        match decided {
+            Ok(auth_revision) => {
+                let audited = asked
+                    .is_mutation()
+                    .then(|| Audited::begin(&backend.audit, record(Decision::Allowed, "unknown")));
+                Ok(Permit { auth_revision, audited })
+            }
+            Err(denial) => {
+                backend.audit.record(record(Decision::Refused(denial.name()), ""));
+                Err(denial.into())
+            }
+        }
+    }
+
+    /// Applies an operation once.
+    pub async fn write(
+        &self,
+        request: WriteRequest,
+        deadline: Instant,
+    ) -> Result<Answer, RequestError> {
+        let WriteRequest { request_id, operation } = request;
+        validate_request_id(&request_id)?;
+        refuse_not_for_clients(&operation)?;
+        self.propose(Some(request_id), operation, None, deadline).await
+    }
+
+    /// A write that no session stands behind: sent again, it is applied again.
+    pub(super) async fn write_once(
+        &self,
+        operation: Operation,
+        deadline: Instant,
+    ) -> Result<Answer, RequestError> {
+        refuse_not_for_clients(&operation)?;
+        self.propose(None, operation, None, deadline).await
+    }
+
+    /// Has a well-formed and permitted operation applied. `asked` is what the caller asked for,
+    /// where that is not the operation itself.
+    pub(super) async fn propose(
+        &self,
+        request_id: Option<RequestId>,
+        operation: Operation,
+        asked: Option<Asked<'_>>,
+        deadline: Instant,
+    ) -> Result<Answer, RequestError> {
+        machine::validate(&operation)?;
+        let asked = asked.unwrap_or(Asked::Operation(&operation));
+        let permit = self.permit(request_id, asked)?;
+        let write = ForwardedWrite {
+            request_id,
+            principal: self.principal.clone(),
+            auth_revision: permit.auth_revision,
+            operation,
+        };
+        let answer = self.backend.raft.propose(write, deadline).await;
+        permit.settle(&answer, revision_of);
+        answer
+    }
+
+    /// Reads a range. Linearizable unless the request says serializable.
+    pub async fn range(
+        &self,
+        request: RangeRequest,
+        deadline: Instant,
+    ) -> Result<RangeAnswer, RequestError> {
+        machine::validate_range(&request)?;
+        self.permit(None, Asked::Range(&request))?;
+        if !request.serializable {
+            self.backend.raft.read_barrier(deadline).await?;
+        }
+        store_read::run(self, Read::Range(request)).await?.into_range()
+    }
+
+    /// Evaluates a transaction that cannot write.
+    pub async fn read_txn(
+        &self,
+        request: TxnRequest,
+        serializable: bool,
+        deadline: Instant,
+    ) -> Result<TxnAnswer, RequestError> {
+        machine::validate_txn(&request)?;
+        if !request.is_read_only() {
+            return Err(RequestError::Invalid {
+                reason: "the transaction writes; send it as a write".to_owned(),
+            });
+        }
+        self.permit(None, Asked::ReadTxn(&request))?;
+        if !serializable {
+            self.backend.raft.read_barrier(deadline).await?;
+        }
+        store_read::run(self, Read::Txn(request)).await?.into_txn()
+    }
+
+    /// What this node says of itself.
+    pub fn status(&self) -> Result<NodeStatus, RequestError> {
+        self.permit(None, Asked::Status)?;
+        Ok(self.backend.raft.status())
+    }
+
+    /// The members, as this node knows them.
+    pub fn members(&self) -> Result<Vec<Member>, RequestError> {
+        self.permit(None, Asked::Members)?;
+        Ok(self.backend.raft.members())
+    }
+
+    /// Opens a snapshot of everything acknowledged until now.
+    pub async fn snapshot_open(
+        &self,
+        request: SnapshotOpenRequest,
+        deadline: Instant,
+    ) -> Result<SnapshotOpened, RequestError> {
+        self.permit(None, Asked::Snapshot)?;
+        if request.least_index.is_none() {
+            self.backend.raft.read_barrier(deadline).await?;
+        }
+        self.backend.snapshots.open_download(request).await
+    }
+
+    /// Reads a piece of a snapshot that was opened here.
+    pub async fn snapshot_read(
+        &self,
+        request: SnapshotReadRequest,
+    ) -> Result<SnapshotPiece, RequestError> {
+        self.permit(None, Asked::Snapshot)?;
+        let SnapshotReadRequest { digest, offset_bytes } = request;
+        self.backend.snapshots.read_download(digest, offset_bytes).await
+    }
+
+    /// Asks about members, or changes who is one.
+    pub async fn cluster(
+        &self,
+        request: ClusterRequest,
+        deadline: Instant,
+    ) -> Result<ClusterReply, RequestError> {
+        let permit = self.permit(None, Asked::Cluster(&request))?;
+        let reply = self.backend.members.execute(request, deadline).await;
+        permit.settle(&reply, |_| 0);
+        reply
+    }
+}
+
+/// Refuses what no client of ours sends.
+pub(super) fn validate_request_id(id: &RequestId) -> Result<(), RequestError> {
+    let counted_from_one = id.lowest_unanswered >= 1;
+    let includes_itself = id.lowest_unanswered <= id.sequence;
+    if counted_from_one && includes_itself {
+        return Ok(());
+    }
+    Err(RequestError::Invalid {
+        reason: "the request id's sequence lies below its lowest unanswered one".to_owned(),
+    })
+}
+
+/// Only nodes speak for nodes, and users are changed by calls of their own, which seal secrets.
+fn refuse_not_for_clients(operation: &Operation) -> Result<(), RequestError> {
+    match operation {
+        Operation::Access(_) => Err(RequestError::Invalid {
+            reason: "users, roles and keys are changed by calls of their own".to_owned(),
+        }),
+        Operation::RegisterMember { .. } | Operation::Cluster(_) => Err(RequestError::Invalid {
+            reason: "only nodes publish what they are; use 'chainfire member'".to_owned(),
+        }),
+        Operation::Put(_)
+        | Operation::DeleteRange(_)
+        | Operation::Txn(_)
+        | Operation::Compact(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{ClientId, PeerAddress};
+
+    #[test]
+    fn a_request_id_counts_itself_among_the_unanswered() {
+        for (sequence, lowest_unanswered, valid) in
+            [(1, 1, true), (5, 1, true), (5, 5, true), (5, 6, false), (0, 0, false), (1, 0, false)]
+        {
+            let id = RequestId { client: ClientId(1), sequence, lowest_unanswered };
+            assert_eq!(validate_request_id(&id).is_ok(), valid, "{id:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_cannot_register_a_member() {
+        let operation = Operation::RegisterMember {
+            node_id: 1,
+            address: PeerAddress::default(),
+            client_addr: String::new(),
+        };
+        assert!(matches!(refuse_not_for_clients(&operation), Err(RequestError::Invalid { .. })));
+    }
+}
