@@ -19,7 +19,7 @@ pub const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// The configuration of a node that takes free ports.
 pub fn config(directory: &Path) -> NodeConfig {
-    let any_port = "127.0.0.1:0".parse().unwrap();
+    let any_port = "127.0.0.1:0".parse().expect("an address");
     let mut config = NodeConfig {
         data_dir: directory.join("data"),
         listen_client: any_port,
@@ -47,7 +47,7 @@ impl Server {
 
     /// Starts a node and waits until it takes writes that are signed now.
     pub async fn start_with(edit: impl FnOnce(&mut NodeConfig)) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().expect("a directory");
         let mut config = config(directory.path());
         edit(&mut config);
         let node = start_node(config).await;
@@ -105,7 +105,7 @@ impl Server {
     }
 
     pub async fn send_bytes(&self, bytes: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(&self.host).await.unwrap();
+        let mut stream = TcpStream::connect(&self.host).await.expect("it listens");
         // A node that refuses a request need not read all of it.
         let _ = stream.write_all(bytes).await;
         read_answer(&mut stream).await
@@ -122,8 +122,8 @@ impl Server {
 }
 
 pub async fn start_node(config: NodeConfig) -> Node {
-    let node = Node::start(config).await.unwrap();
-    timeout(WAIT_MAX, node.ready()).await.unwrap().unwrap();
+    let node = Node::start(config).await.expect("the node starts");
+    timeout(WAIT_MAX, node.ready()).await.expect("ready in time").expect("ready");
     let started = now();
     // Dates have whole seconds, and one of the node's first second may be from before.
     while now() <= started {
@@ -138,8 +138,8 @@ pub fn now() -> AmzDate {
 
 /// So many seconds from now.
 pub fn ahead(seconds: i64) -> AmzDate {
-    let now = i64::try_from(clock::wall().as_secs()).unwrap();
-    AmzDate::from_unix(Duration::from_secs(u64::try_from(now + seconds).unwrap()))
+    let now = i64::try_from(clock::wall().as_secs()).expect("a time");
+    AmzDate::from_unix(Duration::from_secs(u64::try_from(now + seconds).expect("a time")))
 }
 
 #[derive(Clone, Debug)]
@@ -198,7 +198,7 @@ impl Answer {
     }
 
     pub fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
+        std::str::from_utf8(&self.body).expect("text")
     }
 
     pub fn json(&self) -> Value {
@@ -227,13 +227,13 @@ async fn read_to_its_end(stream: &mut TcpStream) -> Answer {
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.expect("a whole head"));
     }
-    let head = String::from_utf8(head).unwrap();
+    let head = String::from_utf8(head).expect("text");
     let mut lines = head.lines();
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let split = |line: &str| line.split_once(": ").map(|(n, v)| (n.to_lowercase(), v.to_owned()));
     let headers: Vec<_> = lines.filter_map(split).collect();
     let length = headers.iter().find(|(name, _)| name == "content-length");
     let mut body = vec![0; length.map_or(0, |(_, length)| length.parse().unwrap())];
-    stream.read_exact(&mut body).await.unwrap();
+    stream.read_exact(&mut body).await.expect("a whole body");
     Answer { status, headers, body }
 }

@@ -140,12 +140,15 @@ pub(super) struct TxnAnswerJson {
 
 /// The answer to one operation, under the operation's name.
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
 enum ResponseJson {
-    ResponseRange(RangeAnswerJson),
-    ResponsePut(PutAnswerJson),
-    ResponseDeleteRange(DeleteRangeAnswerJson),
-    ResponseTxn(TxnAnswerJson),
+    #[serde(rename = "response_range")]
+    Range(RangeAnswerJson),
+    #[serde(rename = "response_put")]
+    Put(PutAnswerJson),
+    #[serde(rename = "response_delete_range")]
+    DeleteRange(DeleteRangeAnswerJson),
+    #[serde(rename = "response_txn")]
+    Txn(TxnAnswerJson),
 }
 
 impl From<&OperationAnswer> for ResponseJson {
@@ -153,19 +156,19 @@ impl From<&OperationAnswer> for ResponseJson {
         match answer {
             OperationAnswer::Range(answer) => {
                 let header = HeaderJson::inner(answer.revision);
-                Self::ResponseRange(RangeAnswerJson::new(header, answer))
+                Self::Range(RangeAnswerJson::new(header, answer))
             }
             OperationAnswer::Put(answer) => {
                 let header = HeaderJson::inner(answer.revision);
-                Self::ResponsePut(PutAnswerJson::new(header, answer))
+                Self::Put(PutAnswerJson::new(header, answer))
             }
             OperationAnswer::DeleteRange(answer) => {
                 let header = HeaderJson::inner(answer.revision);
-                Self::ResponseDeleteRange(DeleteRangeAnswerJson::new(header, answer))
+                Self::DeleteRange(DeleteRangeAnswerJson::new(header, answer))
             }
             OperationAnswer::Txn(answer) => {
                 let header = HeaderJson::inner(answer.revision);
-                Self::ResponseTxn(TxnAnswerJson::new(header, answer))
+                Self::Txn(TxnAnswerJson::new(header, answer))
             }
         }
     }

@@ -64,18 +64,19 @@ pub(super) fn flag(name: &str, value: &[u8]) -> Result<bool, Problem> {
 mod tests {
     use super::*;
 
-    fn read(target: &str) -> Result<(Option<Vec<u8>>, Option<u64>, u64, bool), Problem> {
+    /// The parameters as text.
+    fn read(target: &str) -> Result<String, Problem> {
         let target = Target::parse(target).expect("a target");
-        let parameters = Parameters::read(&target)?;
-        let Parameters { prefix, limit, revision, serializable } = parameters;
-        Ok((prefix.map(<[u8]>::to_vec), limit, revision, serializable))
+        let Parameters { prefix, limit, revision, serializable } = Parameters::read(&target)?;
+        let prefix = prefix.map(String::from_utf8_lossy);
+        Ok(format!("{prefix:?} {limit:?} {revision} {serializable}"))
     }
 
     #[test]
     fn parameters_are_what_they_say() {
-        assert_eq!(read("/?X-Amz-Date=x"), Ok((None, None, 0, false)));
+        assert_eq!(read("/?X-Amz-Date=x"), Ok("None None 0 false".to_owned()));
         let all = read("/?prefix=a%2F&limit=2&revision=7&serializable");
-        assert_eq!(all, Ok((Some(b"a/".to_vec()), Some(2), 7, true)));
+        assert_eq!(all, Ok(r#"Some("a/") Some(2) 7 true"#.to_owned()));
         for query in ["limt=2", "limit=", "limit=-1", "limit=%2B1", "revision=x", "serializable=1"]
         {
             let refused = read(&format!("/?{query}"));
