@@ -113,7 +113,8 @@ def tool(cluster, endpoints, *arguments, may_fail=False):
     """Runs the system's command line to its end. Answers its output; none when it failed and
     may."""
     if cluster.system == "chainfire":
-        command = [cluster.binary, "--timeout", "60s", "--endpoints", endpoints, *arguments]
+        command = [cluster.binary, "--timeout", "60s", "--endpoints", endpoints,
+                   "--credentials", cluster.credentials, *arguments]
     else:
         command = [cluster.tools["etcdctl"], "--endpoints", endpoints, *arguments]
     done = subprocess.run(

@@ -1,5 +1,6 @@
 //! Giving snapshots to nodes that are not members, seen on whole nodes in one process.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -7,6 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Node, detach_copy, restore_new_cluster};
 use crate::actors::{PreseedProgress, PreseedTarget};
+use crate::auth::ClusterKey;
 use crate::auth::cluster_key::CLUSTER_KEY_FILE;
 use crate::config::NodeConfig;
 use crate::rpc::peer::{
@@ -193,6 +195,8 @@ async fn leader_from(directory: &std::path::Path, index: u64) -> Node {
     let data_dir = directory.join("data");
     let founders = restore_new_cluster(file.path(), &data_dir, &config(&data_dir).name, None);
     assert_eq!(founders.expect("restored").last_log_id.map(|it| it.index), Some(index));
+    let key = ClusterKey::generate("restored", &mut rand::rng());
+    key.create(&data_dir.join(CLUSTER_KEY_FILE)).expect("writable");
     leader(&data_dir).await
 }
 
@@ -241,7 +245,9 @@ fn lane(leader: &Node, node: &Node) -> PeerConnection {
         incarnation: 77,
     };
     let target = target(node);
-    PeerConnections::new(PeerDialer::new(identity)).peer(
+    let key = ClusterKey::load(&leader.storage.directory.path().join(CLUSTER_KEY_FILE));
+    let credentials = Some(Arc::new(key.expect("it has one").peer_signer()));
+    PeerConnections::new(PeerDialer { credentials, ..PeerDialer::new(identity) }).peer(
         target.node_id,
         &target.peer_addr,
         Lane::Snapshot,

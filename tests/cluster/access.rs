@@ -1,11 +1,9 @@
-//! Who may do what, on a node that founded its cluster alone and made its keys itself.
+//! Who may do what, on real nodes.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chainfire::auth::credentials::ROOT_CREDENTIALS_FILE;
 use chainfire::auth::{CLIENT_SERVICE, Credentials, SecretKey};
 use chainfire::client::{Client, Condition, Error, Failure, Step, Txn};
 use chainfire::rpc::api::WriteRequest;
@@ -17,15 +15,13 @@ use chainfire::types::{
     RequestId,
 };
 
-use crate::harness::{Cluster, Load, PATIENCE, chainfire, eventually};
-
-fn root_file(cluster: &Cluster) -> PathBuf {
-    cluster.nodes[0].data_dir.join(ROOT_CREDENTIALS_FILE)
-}
+use crate::harness::{
+    Cluster, Load, PATIENCE, chainfire, eventually, root_credentials, root_credentials_file,
+};
 
 fn client_as(cluster: &Cluster, credentials: &Credentials, timeout: Duration) -> Client {
     let client = Client::builder()
-        .endpoints([cluster.endpoints()])
+        .endpoints(cluster.endpoints().split(','))
         .credentials(credentials)
         .timeout(timeout)
         .build();
@@ -33,8 +29,7 @@ fn client_as(cluster: &Cluster, credentials: &Credentials, timeout: Duration) ->
 }
 
 fn root(cluster: &Cluster) -> Client {
-    let credentials = Credentials::load(&root_file(cluster)).expect("root's key was made");
-    client_as(cluster, &credentials, PATIENCE)
+    client_as(cluster, &root_credentials(), PATIENCE)
 }
 
 async fn new_key(root: &Client, user: &str) -> Credentials {
@@ -97,10 +92,12 @@ async fn a_user_may_do_what_its_roles_grant_and_nothing_else() {
     let text = root.get("secret").await.expect("root reads").expect("it is there").value;
     assert_eq!(text, "s3cr3t");
     let log = eventually("the refusals are in the audit log", async || {
-        let log = cluster.nodes[0].log();
+        let log = std::fs::read_to_string(cluster.nodes[0].data_dir.join("audit.log")).ok()?;
         (log.matches("\"reason\":\"not_permitted\"").count() >= 9).then_some(log)
     });
-    assert!(!log.await.contains("s3cr3t"), "no value is in the log");
+    let log = log.await;
+    assert!(log.contains("\"action\":\"put\"") && log.contains("\"decision\":\"allowed\""));
+    assert!(!log.contains("s3cr3t"), "no value is in the log");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,6 +124,28 @@ async fn a_key_that_is_deactivated_stops_at_once_also_where_it_is_in_use() {
         is_denied(&ann.get("ann/1").await).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_deactivated_stops_on_every_node() {
+    let cluster = Cluster::start(3);
+    let root = root(&cluster);
+    let credentials = add_user(&root, "ann").await;
+    cluster.wait_converged().await;
+    for node in &cluster.nodes {
+        let at = Client::builder().endpoints([node.client.to_string()]).credentials(&credentials);
+        let ann = at.follow_leader(false).timeout(PATIENCE).build().expect("an address");
+        eventually("every node knows the key", async || ann.get("ann/1").await.ok()).await;
+        tokio::spawn(async move { while ann.get("ann/1").await.is_ok() {} });
+    }
+    let id = credentials.access_key_id;
+    change(&root, AccessOperation::SetKeyActive { id, active: false }).await;
+    for node in &cluster.nodes {
+        eventually("the connections to every node are closed", async || {
+            node.log().contains("its key is no longer accepted").then_some(())
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,7 +194,7 @@ async fn root_can_be_disabled_once_there_is_another_administrator() {
 #[test]
 fn users_roles_and_keys_are_managed_from_the_command_line() {
     let cluster = Cluster::of_one();
-    let (endpoints, root) = (cluster.endpoints(), root_file(&cluster));
+    let (endpoints, root) = (cluster.endpoints(), root_credentials_file());
     let file = cluster.directory().join("ann.toml");
     let (root, file_text) = (root.to_str().expect("text"), file.to_str().expect("text"));
     let run = |credentials: &str, arguments: &[&str]| {
@@ -224,8 +243,7 @@ async fn a_key_that_is_asked_for_twice_is_made_once_and_told_once() {
     let cluster = Cluster::of_one();
     let root = root(&cluster);
     change(&root, AccessOperation::AddUser { name: "ann".into() }).await;
-    let credentials = Credentials::load(&root_file(&cluster)).expect("root's key was made");
-    let signer = Some(Arc::new(credentials.signer(CLIENT_SERVICE)));
+    let signer = Some(Arc::new(root_credentials().signer(CLIENT_SERVICE)));
     let options = ConnectOptions { credentials: signer, ..ConnectOptions::default() };
     let connection = connect_store(&cluster.endpoints(), &options).await.expect("let in");
     let ask = async |request| {
@@ -273,7 +291,7 @@ async fn nobody_is_given_the_answer_to_another_users_write() {
         }),
     };
     let mut previous = Vec::new();
-    let roots = Credentials::load(&root_file(&cluster)).expect("root's key was made");
+    let roots = root_credentials();
     for (credentials, key) in [(&roots, "secret"), (&roots, "secret"), (&ann, "ann/1")] {
         let credentials = Some(Arc::new(credentials.signer(CLIENT_SERVICE)));
         let options = ConnectOptions { credentials, ..ConnectOptions::default() };
