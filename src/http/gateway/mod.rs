@@ -9,7 +9,7 @@
 //! (`/v1/keys/{key}`) with its value as the body and its modification revision as the entity tag.
 //!
 //! # What must stay true
-//! - There is one door. Handlers get a [`Request`](request::Request), which only it makes, and read
+//! - There is one door. Handlers get a `Request`, which only it makes, and read
 //!   the method, the target and the body from what the verifier returned. Nothing is decoded twice.
 //! - A header that decides what is written (`If-Match`) counts only when it was signed.
 //! - A mutation is let in once: its signature is remembered for as long as it would be good for.
@@ -18,7 +18,7 @@
 //! - What requests and answers take of the memory is bounded, by bytes, by time and by connections.
 //!
 //! # On failure
-//! Every refusal is a [`Problem`]: a status, a code that programs match on, and a message.
+//! Every refusal is a `Problem`: a status, a code that programs match on, and a message.
 
 mod body;
 mod clause;
