@@ -8,12 +8,15 @@ use crate::actors::{Keyring, RaftHandle};
 use crate::auth::replay::REMEMBERED_MAX;
 use crate::auth::{AmzDate, ReplayGuard};
 use crate::config::NodeConfig;
-use crate::http::gateway::{ClusterFigures, Gateway, GatewayParts, GatewayStore, StoreFuture};
+use crate::http::gateway::{
+    Caller, ClusterFigures, Gateway, GatewayParts, GatewayStore, RefusedRequest, StoreFuture,
+};
 use crate::rpc::server::DirectStore;
-use crate::rpc::transport::SessionUser;
 use crate::telemetry::NodeMetrics;
+use crate::telemetry::audit::{AuditCaller, AuditLog, AuditRecord, Decision};
 use crate::types::{
-    Answer, Member, NodeStatus, Operation, RangeAnswer, RangeRequest, TxnAnswer, TxnRequest,
+    Answer, ClientId, Member, NodeStatus, Operation, RangeAnswer, RangeRequest, RequestId,
+    TxnAnswer, TxnRequest,
 };
 
 /// What a gateway is made of.
@@ -22,6 +25,7 @@ pub(super) struct Parts<'a> {
     pub(super) raft: RaftHandle,
     pub(super) keyring: Option<Arc<Keyring>>,
     pub(super) metrics: NodeMetrics,
+    pub(super) audit: AuditLog,
     /// When the node started.
     pub(super) started: AmzDate,
     pub(super) config: &'a NodeConfig,
@@ -30,9 +34,9 @@ pub(super) struct Parts<'a> {
 }
 
 pub(super) fn new(parts: Parts<'_>) -> Gateway {
-    let Parts { store, raft, keyring, metrics, started, config, bound } = parts;
+    let Parts { store, raft, keyring, metrics, audit, started, config, bound } = parts;
     let parts = GatewayParts {
-        store: Arc::new(Store { store, raft, metrics }),
+        store: Arc::new(Store { store, raft, metrics, audit }),
         keyring,
         authorities: config.http_authorities(bound),
         replay: Arc::new(ReplayGuard::new(started, REMEMBERED_MAX)),
@@ -40,51 +44,51 @@ pub(super) fn new(parts: Parts<'_>) -> Gateway {
     Gateway::new(parts, &config.http)
 }
 
+/// How much of a path that was refused is written down.
+const AUDITED_PATH_CHARS_MAX: usize = 256;
+
 /// The store of this node, for its gateway.
 struct Store {
     store: DirectStore,
     raft: RaftHandle,
     metrics: NodeMetrics,
+    audit: AuditLog,
 }
 
 impl GatewayStore for Store {
     fn write(
         &self,
-        user: Option<SessionUser>,
+        caller: Caller,
         operation: Operation,
         timeout: Duration,
     ) -> StoreFuture<'_, Answer> {
-        Box::pin(self.store.write(user, operation, timeout))
+        Box::pin(self.store.write(caller.user, caller.remote, operation, timeout))
     }
 
     fn range(
         &self,
-        user: Option<SessionUser>,
+        caller: Caller,
         request: RangeRequest,
         timeout: Duration,
     ) -> StoreFuture<'_, RangeAnswer> {
-        Box::pin(self.store.range(user, request, timeout))
+        Box::pin(self.store.range(caller.user, caller.remote, request, timeout))
     }
 
     fn read_txn(
         &self,
-        user: Option<SessionUser>,
+        caller: Caller,
         request: TxnRequest,
         timeout: Duration,
     ) -> StoreFuture<'_, TxnAnswer> {
-        Box::pin(self.store.read_txn(user, request, timeout))
+        Box::pin(self.store.read_txn(caller.user, caller.remote, request, timeout))
     }
 
-    fn status(&self, user: Option<SessionUser>, timeout: Duration) -> StoreFuture<'_, NodeStatus> {
-        Box::pin(self.store.status(user, timeout))
+    fn status(&self, caller: Caller, timeout: Duration) -> StoreFuture<'_, NodeStatus> {
+        Box::pin(self.store.status(caller.user, caller.remote, timeout))
     }
 
-    fn members(
-        &self,
-        user: Option<SessionUser>,
-        timeout: Duration,
-    ) -> StoreFuture<'_, Vec<Member>> {
-        Box::pin(self.store.members(user, timeout))
+    fn members(&self, caller: Caller, timeout: Duration) -> StoreFuture<'_, Vec<Member>> {
+        Box::pin(self.store.members(caller.user, caller.remote, timeout))
     }
 
     fn figures(&self) -> ClusterFigures {
@@ -93,7 +97,25 @@ impl GatewayStore for Store {
         ClusterFigures { cluster_id, node_id, term: self.raft.progress().term }
     }
 
-    fn request_refused(&self, code: &'static str) {
-        self.metrics.request_answered("http", code, Duration::ZERO);
+    fn request_refused(&self, refused: &RefusedRequest<'_>) {
+        self.metrics.request_answered("http", refused.code, Duration::ZERO);
+        let &RefusedRequest { remote, request_id, claimed_key_id, method, path, code } = refused;
+        let caller = AuditCaller {
+            access_key_id: claimed_key_id.to_owned(),
+            user: String::new(),
+            peer: Some(remote),
+        };
+        let path: String = path.chars().take(AUDITED_PATH_CHARS_MAX).collect();
+        // It stands for itself: a session of one request.
+        let id = RequestId { client: ClientId(request_id), sequence: 0, lowest_unanswered: 0 };
+        self.audit.record(AuditRecord {
+            caller: Arc::new(caller),
+            request_id: Some(id),
+            action: "http",
+            target: format!("{method} {path}"),
+            decision: Decision::Refused(code),
+            outcome: "",
+            revision: 0,
+        });
     }
 }

@@ -301,7 +301,7 @@ impl Node {
             actors.handles.snapshot.clone(),
             actors.handles.auth.clone(),
             actors.handles.membership.clone(),
-            audit,
+            audit.clone(),
         );
         let keyring = actors.handles.auth.keyring();
         let guard = keyring.map(client_guard);
@@ -316,6 +316,7 @@ impl Node {
             raft: raft.clone(),
             keyring: keyring.cloned(),
             metrics: metrics.clone(),
+            audit,
             started,
             config: &config,
             bound: http_addr,

@@ -17,7 +17,7 @@ use super::body::{self, BODY_BYTES_MAX};
 use super::clause::{self, Clauses};
 use super::memory::{Held, Memory};
 use super::problem::Problem;
-use super::request::Request;
+use super::request::{Origin, Request};
 use crate::actors::Keyring;
 use crate::auth::canonical::Header;
 use crate::auth::verify::check_head;
@@ -25,6 +25,7 @@ use crate::auth::{
     AmzDate, AuthError, CLIENT_SERVICE, ReplayGuard, RequestHead, Target, Verified, VerifyRules,
 };
 use crate::clock;
+use crate::types::access::KEY_ID_BYTES_MAX;
 
 /// See the module.
 pub(super) struct Door {
@@ -50,6 +51,7 @@ impl Door {
         &self,
         head: &Parts,
         body: &mut Body,
+        origin: Origin,
         memory: &Memory,
         within: Duration,
     ) -> Result<Request, Problem> {
@@ -58,7 +60,14 @@ impl Door {
             let target = self.open_head(head, target)?;
             let clauses = Clauses::read(&head.headers)?;
             let (bytes, held) = read(body, memory, within).await?;
-            return Ok(Request::open(head.method.to_string(), target, bytes, clauses, held));
+            return Ok(Request::open(
+                head.method.to_string(),
+                target,
+                bytes,
+                clauses,
+                origin,
+                held,
+            ));
         };
         let checked = {
             let headers = header_lines(&head.headers);
@@ -69,7 +78,7 @@ impl Door {
         let (bytes, held) = read(body, memory, within).await?;
         let verified = checked.with_body(bytes)?;
         refuse_unsigned_clauses(&verified, &head.headers)?;
-        Ok(Request::verified(verified, clauses, held))
+        Ok(Request::verified(verified, clauses, origin, held))
     }
 
     /// Lets a mutation in once.
@@ -98,6 +107,19 @@ impl Door {
         }
         Ok(Target::parse(target)?)
     }
+}
+
+/// The id of the key that a request says it is signed with, for the audit log: nothing of it was
+/// verified. Empty where it says none, or something that is no id.
+pub(super) fn claimed_key_id(head: &Parts) -> &str {
+    let header = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let (text, field) = match header {
+        Some(header) => (header, "Credential="),
+        None => (head.uri.query().unwrap_or_default(), "X-Amz-Credential="),
+    };
+    let claimed = text.split_once(field).map_or("", |(_, rest)| rest);
+    let id = claimed.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+    if id.len() > KEY_ID_BYTES_MAX { "" } else { id }
 }
 
 fn now() -> AmzDate {

@@ -9,7 +9,7 @@
 //! (`/v1/keys/{key}`) with its value as the body and its modification revision as the entity tag.
 //!
 //! # What must stay true
-//! - There is one door. Handlers get a [`Request`](request::Request), which only it makes, and read
+//! - There is one door. Handlers get a `Request`, which only it makes, and read
 //!   the method, the target and the body from what the verifier returned. Nothing is decoded twice.
 //! - A header that decides what is written (`If-Match`) counts only when it was signed.
 //! - A mutation is let in once: its signature is remembered for as long as it would be good for.
@@ -18,7 +18,7 @@
 //! - What requests and answers take of the memory is bounded, by bytes, by time and by connections.
 //!
 //! # On failure
-//! Every refusal is a [`Problem`]: a status, a code that programs match on, and a message.
+//! Every refusal is a `Problem`: a status, a code that programs match on, and a message.
 
 mod body;
 mod clause;
@@ -44,12 +44,12 @@ use axum::response::Response;
 use door::Door;
 use memory::Memory;
 use problem::Problem;
-use request::Request;
+use request::{Origin, Request};
 use routes::Call;
 use under_way::UnderWay;
 
 pub use routes::ROUTES;
-pub use store::{ClusterFigures, GatewayStore, StoreFuture};
+pub use store::{Caller, ClusterFigures, GatewayStore, RefusedRequest, StoreFuture};
 
 use crate::actors::Keyring;
 use crate::auth::ReplayGuard;
@@ -119,8 +119,9 @@ pub(super) async fn serve(
     Remote(remote): Remote,
     request: axum::extract::Request,
 ) -> Response {
-    let id = format!("{:032x}", rand::random::<u128>());
-    let mut response = match gateway.shared.answer(request, remote, &id).await {
+    let origin = Origin { remote, request_id: rand::random() };
+    let id = format!("{:032x}", origin.request_id);
+    let mut response = match gateway.shared.answer(request, origin).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(&id),
     };
@@ -134,17 +135,22 @@ impl Shared {
     async fn answer(
         &self,
         request: axum::extract::Request,
-        remote: SocketAddr,
-        id: &str,
+        origin: Origin,
     ) -> Result<Response, Problem> {
         let _one = self.under_way.begin().ok_or_else(Problem::stopping)?;
         let (head, mut body) = request.into_parts();
-        let opened = self.door.open(&head, &mut body, &self.memory, self.timeout).await;
+        let opened = self.door.open(&head, &mut body, origin, &self.memory, self.timeout).await;
         let request = match opened {
             Ok(request) => request,
             Err(problem) => {
-                self.store.request_refused(problem.code());
-                tracing::info!(%remote, request_id = id, code = problem.code(), "refused over HTTP");
+                self.store.request_refused(&RefusedRequest {
+                    remote: origin.remote,
+                    request_id: origin.request_id,
+                    claimed_key_id: door::claimed_key_id(&head),
+                    method: head.method.as_str(),
+                    path: head.uri.path(),
+                    code: problem.code(),
+                });
                 body::discard(body).await;
                 return Err(problem);
             }
@@ -181,7 +187,18 @@ impl Shared {
 
     /// Lets a mutation in once.
     fn admit(&self, mutation: &Request) -> Result<(), Problem> {
-        let refused = |problem: &Problem| self.store.request_refused(problem.code());
+        let refused = |problem: &Problem| {
+            let Origin { remote, request_id } = mutation.origin();
+            let user = mutation.caller().user;
+            self.store.request_refused(&RefusedRequest {
+                remote,
+                request_id,
+                claimed_key_id: user.as_ref().map_or("", |user| &user.access_key_id),
+                method: mutation.method(),
+                path: &String::from_utf8_lossy(mutation.target().path()),
+                code: problem.code(),
+            });
+        };
         self.door.admit(mutation).inspect_err(refused)
     }
 }

@@ -1,9 +1,12 @@
 //! A request that came through the door.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 
 use super::clause::Clauses;
 use super::memory::Held;
+use super::store::Caller;
 use crate::auth::{Target, Verified};
 use crate::rpc::transport::SessionUser;
 
@@ -12,7 +15,15 @@ use crate::rpc::transport::SessionUser;
 pub(super) struct Request {
     content: Content,
     clauses: Clauses,
+    origin: Origin,
     _held: Held,
+}
+
+/// Where a request came from, and the name it was given.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    pub(super) remote: SocketAddr,
+    pub(super) request_id: u128,
 }
 
 #[derive(Debug)]
@@ -24,8 +35,13 @@ enum Content {
 }
 
 impl Request {
-    pub(super) fn verified(verified: Verified, clauses: Clauses, held: Held) -> Self {
-        Self { content: Content::Verified(verified), clauses, _held: held }
+    pub(super) fn verified(
+        verified: Verified,
+        clauses: Clauses,
+        origin: Origin,
+        held: Held,
+    ) -> Self {
+        Self { content: Content::Verified(verified), clauses, origin, _held: held }
     }
 
     pub(super) fn open(
@@ -33,18 +49,23 @@ impl Request {
         target: Target,
         body: Bytes,
         clauses: Clauses,
+        origin: Origin,
         held: Held,
     ) -> Self {
-        Self { content: Content::Open { method, target, body }, clauses, _held: held }
+        Self { content: Content::Open { method, target, body }, clauses, origin, _held: held }
     }
 
-    /// On whose behalf it is; none without authentication.
-    pub(super) fn user(&self) -> Option<SessionUser> {
-        let by = self.proof()?.by();
-        Some(SessionUser {
-            principal: by.principal().clone(),
-            access_key_id: by.access_key_id().to_owned(),
-        })
+    /// On whose behalf it is.
+    pub(super) fn caller(&self) -> Caller {
+        let user = self.proof().map(|verified| SessionUser {
+            principal: verified.by().principal().clone(),
+            access_key_id: verified.by().access_key_id().to_owned(),
+        });
+        Caller { user, remote: self.origin.remote }
+    }
+
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// What the verifier returned; none without authentication.

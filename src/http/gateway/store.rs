@@ -1,5 +1,6 @@
 //! What the gateway asks of the node it is part of.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -23,13 +24,38 @@ pub struct ClusterFigures {
     pub term: u64,
 }
 
-/// The store, with authorisation and admission before it. `user` is on whose behalf; none without
-/// authentication.
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Who signed the request; none without authentication.
+    pub user: Option<SessionUser>,
+    /// Where it came from.
+    pub remote: SocketAddr,
+}
+
+/// A request that was refused before it was dispatched.
+#[derive(Clone, Copy, Debug)]
+pub struct RefusedRequest<'a> {
+    /// Where it came from.
+    pub remote: SocketAddr,
+    /// Under which name it was answered.
+    pub request_id: u128,
+    /// The key that it says it is signed with; nothing of it need be true.
+    pub claimed_key_id: &'a str,
+    /// The method.
+    pub method: &'a str,
+    /// The path, as it was sent.
+    pub path: &'a str,
+    /// Why.
+    pub code: &'static str,
+}
+
+/// The store, with authorisation and admission before it.
 pub trait GatewayStore: Send + Sync + 'static {
     /// Writes, at most once.
     fn write(
         &self,
-        user: Option<SessionUser>,
+        caller: Caller,
         operation: Operation,
         timeout: Duration,
     ) -> StoreFuture<'_, Answer>;
@@ -37,7 +63,7 @@ pub trait GatewayStore: Send + Sync + 'static {
     /// Reads a range.
     fn range(
         &self,
-        user: Option<SessionUser>,
+        caller: Caller,
         request: RangeRequest,
         timeout: Duration,
     ) -> StoreFuture<'_, RangeAnswer>;
@@ -45,21 +71,20 @@ pub trait GatewayStore: Send + Sync + 'static {
     /// Runs a transaction that writes nothing.
     fn read_txn(
         &self,
-        user: Option<SessionUser>,
+        caller: Caller,
         request: TxnRequest,
         timeout: Duration,
     ) -> StoreFuture<'_, TxnAnswer>;
 
     /// How this node is.
-    fn status(&self, user: Option<SessionUser>, timeout: Duration) -> StoreFuture<'_, NodeStatus>;
+    fn status(&self, caller: Caller, timeout: Duration) -> StoreFuture<'_, NodeStatus>;
 
     /// The members as this node knows them.
-    fn members(&self, user: Option<SessionUser>, timeout: Duration)
-    -> StoreFuture<'_, Vec<Member>>;
+    fn members(&self, caller: Caller, timeout: Duration) -> StoreFuture<'_, Vec<Member>>;
 
     /// For the headers of answers.
     fn figures(&self) -> ClusterFigures;
 
-    /// A request was refused before it was dispatched, under this code.
-    fn request_refused(&self, code: &'static str);
+    /// A request was refused before it was dispatched.
+    fn request_refused(&self, refused: &RefusedRequest<'_>);
 }

@@ -6,6 +6,7 @@
 //! sending it again is another write.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,12 +65,13 @@ impl DirectStore {
     pub async fn write(
         &self,
         user: Option<SessionUser>,
+        remote: SocketAddr,
         operation: Operation,
         timeout: Duration,
     ) -> Result<Answer, RequestError> {
         let bytes = operation_bytes(&operation);
         let call = Call { method: StoreMethod::Write, name: "http_write", bytes, timeout };
-        let session = self.session(user);
+        let session = self.session(user, remote);
         let work = async |deadline| session.write_once(operation, deadline).await;
         self.run(call, work, answer_bytes).await
     }
@@ -81,12 +83,13 @@ impl DirectStore {
     pub async fn range(
         &self,
         user: Option<SessionUser>,
+        remote: SocketAddr,
         request: RangeRequest,
         timeout: Duration,
     ) -> Result<RangeAnswer, RequestError> {
         let bytes = request.range.key.len() + request.range.range_end.len();
         let call = Call { method: StoreMethod::Range, name: "http_range", bytes, timeout };
-        let session = self.session(user);
+        let session = self.session(user, remote);
         let work = async |deadline| session.range(request, deadline).await;
         self.run(call, work, range_answer_bytes).await
     }
@@ -98,12 +101,13 @@ impl DirectStore {
     pub async fn read_txn(
         &self,
         user: Option<SessionUser>,
+        remote: SocketAddr,
         request: TxnRequest,
         timeout: Duration,
     ) -> Result<TxnAnswer, RequestError> {
         let bytes = txn_bytes(&request);
         let call = Call { method: StoreMethod::ReadTxn, name: "http_read_txn", bytes, timeout };
-        let session = self.session(user);
+        let session = self.session(user, remote);
         let work = async |deadline| session.read_txn(request, false, deadline).await;
         self.run(call, work, txn_answer_bytes).await
     }
@@ -115,10 +119,11 @@ impl DirectStore {
     pub async fn status(
         &self,
         user: Option<SessionUser>,
+        remote: SocketAddr,
         timeout: Duration,
     ) -> Result<NodeStatus, RequestError> {
         let call = Call { method: StoreMethod::Status, name: "http_status", bytes: 0, timeout };
-        let session = self.session(user);
+        let session = self.session(user, remote);
         self.run(call, async |_| session.status(), |_| 0).await
     }
 
@@ -129,15 +134,16 @@ impl DirectStore {
     pub async fn members(
         &self,
         user: Option<SessionUser>,
+        remote: SocketAddr,
         timeout: Duration,
     ) -> Result<Vec<Member>, RequestError> {
         let call = Call { method: StoreMethod::Members, name: "http_members", bytes: 0, timeout };
-        let session = self.session(user);
+        let session = self.session(user, remote);
         self.run(call, async |_| session.members(), |members| members.len() * MESSAGE_BYTES).await
     }
 
-    fn session(&self, user: Option<SessionUser>) -> StoreSession {
-        StoreSession::sharing(self.backend.clone(), user, None, self.long_reads.clone())
+    fn session(&self, user: Option<SessionUser>, remote: SocketAddr) -> StoreSession {
+        StoreSession::sharing(self.backend.clone(), user, Some(remote), self.long_reads.clone())
     }
 
     /// Admits, bounds and counts a call, as a connection does.

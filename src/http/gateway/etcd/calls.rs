@@ -38,13 +38,13 @@ async fn write(
     operation: Operation,
 ) -> Result<Answer, Problem> {
     gateway.admit(request)?;
-    Ok(gateway.store.write(request.user(), operation, gateway.timeout).await?)
+    Ok(gateway.store.write(request.caller(), operation, gateway.timeout).await?)
 }
 
 /// `POST /v1/kv/range`
 pub(in crate::http::gateway) async fn range(gateway: &Shared, request: &Request) -> Outcome {
     let read = read::<RangeJson>(request)?.into();
-    let answer = gateway.store.range(request.user(), read, gateway.timeout).await?;
+    let answer = gateway.store.range(request.caller(), read, gateway.timeout).await?;
     range_reply(gateway, &answer)
 }
 
@@ -70,7 +70,7 @@ pub(in crate::http::gateway) async fn delete_range(gateway: &Shared, request: &R
 pub(in crate::http::gateway) async fn txn(gateway: &Shared, request: &Request) -> Outcome {
     let txn: TxnRequest = read::<TxnJson>(request)?.try_into()?;
     let answer = if txn.is_read_only() {
-        gateway.store.read_txn(request.user(), txn, gateway.timeout).await?
+        gateway.store.read_txn(request.caller(), txn, gateway.timeout).await?
     } else {
         match write(gateway, request, Operation::Txn(txn)).await? {
             Answer::Txn(answer) => answer,
@@ -96,9 +96,9 @@ pub(in crate::http::gateway) async fn member_list(gateway: &Shared, request: &Re
     let asked = read::<MemberListJson>(request)?;
     if asked.linearizable.unwrap_or_default() {
         // An empty transaction reads nothing, after everything that was acknowledged before.
-        gateway.store.read_txn(request.user(), TxnRequest::default(), gateway.timeout).await?;
+        gateway.store.read_txn(request.caller(), TxnRequest::default(), gateway.timeout).await?;
     }
-    let members = gateway.store.members(request.user(), gateway.timeout).await?;
+    let members = gateway.store.members(request.caller(), gateway.timeout).await?;
     // As etcd's: no revision.
     Reply::json(&MemberListAnswerJson::new(header(gateway, 0), &members))
 }
@@ -106,7 +106,7 @@ pub(in crate::http::gateway) async fn member_list(gateway: &Shared, request: &Re
 /// `POST /v1/maintenance/status`
 pub(in crate::http::gateway) async fn status(gateway: &Shared, request: &Request) -> Outcome {
     let NothingJson {} = read(request)?;
-    let status = gateway.store.status(request.user(), gateway.timeout).await?;
+    let status = gateway.store.status(request.caller(), gateway.timeout).await?;
     Reply::json(&StatusAnswerJson::new(header(gateway, status.revision), &status))
 }
 

@@ -64,7 +64,7 @@ async fn list_range(
         serializable: parameters.serializable,
         ..RangeRequest::new(range)
     };
-    let answer = gateway.store.range(request.user(), read, gateway.timeout).await?;
+    let answer = gateway.store.range(request.caller(), read, gateway.timeout).await?;
     etcd::range_reply(gateway, &answer)
 }
 
@@ -79,7 +79,7 @@ async fn get_one(
         serializable: parameters.serializable,
         ..RangeRequest::new(KeyRange::single(key))
     };
-    let answer = gateway.store.range(request.user(), read, gateway.timeout).await?;
+    let answer = gateway.store.range(request.caller(), read, gateway.timeout).await?;
     let pair = answer.kvs.into_iter().next();
     let mod_revision = pair.as_ref().map_or(0, |pair| pair.mod_revision);
     let clauses = request.clauses();

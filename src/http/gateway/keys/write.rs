@@ -74,7 +74,7 @@ async fn write(
 ) -> Result<Answer, Problem> {
     parameters::none(request.target())?;
     gateway.admit(request)?;
-    Ok(gateway.store.write(request.user(), operation, gateway.timeout).await?)
+    Ok(gateway.store.write(request.caller(), operation, gateway.timeout).await?)
 }
 
 /// Does `operation` if the request's conditions hold, in one transaction; else says what the tag is.
