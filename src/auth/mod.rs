@@ -12,7 +12,7 @@
 //! - The same input gives the same signature, in whatever order its parts come.
 //! - A secret is a type whose `Debug` prints nothing and whose memory is wiped when it is dropped.
 //!
-//! Everything here but [`private_file`] is pure: the time comes in as an argument, keys through
+//! Everything here but `private_file` is pure: the time comes in as an argument, keys through
 //! [`KeyLookup`]. A build without the `server` feature has what a client needs, which is signing.
 //!
 //! # On failure

@@ -2,7 +2,7 @@
 //! file, or from the copy of a stopped member's directory.
 //!
 //! Such a directory names its cluster and has [`NO_NODE`] for its node id. `serve` refuses it;
-//! `serve --join` has the cluster give it an id, and [`adopt`] writes that. The member it was
+//! `serve --join` has the cluster give it an id, and `adopt` writes that. The member it was
 //! copied from is never mistaken for it: its id is gone before anything else happens.
 //!
 //! # What must stay true

@@ -49,7 +49,8 @@ impl RaftHandle {
                     // values on the control lane would hold up heartbeats.
                     let peer = self.shared.peers.peer(node_id, &addr, Lane::Append);
                     let left = deadline.saturating_duration_since(Instant::now());
-                    forwarded(peer.propose(write.clone(), left).await)
+                    // Boxed: a call to a peer is large, and every write would carry room for it.
+                    forwarded(Box::pin(peer.propose(write.clone(), left)).await)
                 }
                 Leadership::Unknown => Attempt::NotTaken("no leader is known".to_owned()),
             };
@@ -79,7 +80,7 @@ impl RaftHandle {
         let command = self.command(write).encode();
         let counts = &self.shared.proposals;
         counts.pending.fetch_add(1, Relaxed);
-        let written = self.shared.raft.client_write(EncodedCommand(command));
+        let written = Box::pin(self.shared.raft.client_write(EncodedCommand(command)));
         let attempt = match timeout_at(deadline, written).await {
             Err(_) => unknown("the deadline passed before the write was committed"),
             Ok(Ok(written)) => match written.data.0 {

@@ -129,7 +129,8 @@ impl Peer for PeerService {
         context: Context,
         request: ClusterRequest,
     ) -> Result<ClusterReply, RequestError> {
-        self.members.execute_here(request, deadline_of(&context)).await
+        // Boxed, as in `StoreService`: the frequent calls would carry room for it.
+        Box::pin(self.members.execute_here(request, deadline_of(&context))).await
     }
 }
 

@@ -1,4 +1,7 @@
 //! What clients call over tarpc: thin, over [`StoreSession`].
+//!
+//! The future of a call has room for the largest of them and is moved on its way into the
+//! connection's set. So the rare ones that are large are boxed.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -95,7 +98,7 @@ impl Store for StoreService {
         context: Context,
         request: ClusterRequest,
     ) -> Result<ClusterReply, RequestError> {
-        self.session.cluster(request, deadline_of(&context)).await
+        Box::pin(self.session.cluster(request, deadline_of(&context))).await
     }
 
     async fn access(
@@ -103,7 +106,7 @@ impl Store for StoreService {
         context: Context,
         request: AccessRequest,
     ) -> Result<AccessReply, RequestError> {
-        self.session.access(request, deadline_of(&context)).await
+        Box::pin(self.session.access(request, deadline_of(&context))).await
     }
 }
 
@@ -159,5 +162,27 @@ impl Service for StoreService {
         request: StoreRequest,
     ) -> Result<StoreResponse, ServerError> {
         self.serve().serve(context, request).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::server::peer_service::PeerService;
+
+    /// Bytes of the future of a call.
+    fn size_of_call<S: Service, F>(_: impl Fn(S, Context, S::Request) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_call_is_cheap_to_move() {
+        const BYTES_MAX: usize = 4_096;
+        let store = size_of_call(|service: StoreService, context, request| {
+            service.answer(context, request)
+        });
+        let peer =
+            size_of_call(|service: PeerService, context, request| service.answer(context, request));
+        assert!(store <= BYTES_MAX && peer <= BYTES_MAX, "{store} and {peer} bytes: box the rare");
     }
 }
