@@ -120,7 +120,7 @@ impl Default for StorageConfig {
         Self {
             log_map_bytes: 64 * GIB,
             state_map_bytes: 256 * GIB,
-            log_tail_bytes_max: 32 * MIB,
+            log_tail_bytes_max: 16 * MIB,
             memory_table_bytes_max: 32 * MIB,
         }
     }

@@ -14,6 +14,7 @@
 //! the space in front of it.
 
 use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,6 +42,8 @@ const AUDIT: &str = "audit.log";
 const AUDIT_BEFORE: &str = "audit.log.1";
 /// Key files of a node that has them in its data directory; they are there before it is one.
 const KEY_FILES: [&str; 2] = [CLUSTER_KEY_FILE, ROOT_CREDENTIALS_FILE];
+/// The mode of a directory that a node makes.
+const OWNER_ONLY: u32 = 0o700;
 /// What a mounted, empty file system may hold.
 const TOLERATED: &str = "lost+found";
 const FORMAT_PREFIX: &str = "chainfire data format ";
@@ -182,12 +185,13 @@ impl DataDir {
     }
 }
 
-/// Makes the directory at `path` and those above it.
+/// Makes the directory at `path` and those above it. What lies there is its owner's alone: values
+/// are in it, and who did what.
 pub fn create_directories(path: &Path) -> Result<(), StorageError> {
     if path.is_dir() {
         return Ok(());
     }
-    match fs::create_dir_all(path) {
+    match fs::DirBuilder::new().recursive(true).mode(OWNER_ONLY).create(path) {
         Ok(()) => durable_file::sync_parent(path),
         Err(_) if path.exists() => Err(StorageError::NotADirectory { path: path.to_owned() }),
         Err(source) => Err(StorageError::io("create data directory", path, source)),
@@ -334,6 +338,8 @@ mod tests {
         assert!(!fresh);
         assert_eq!(directory.identity(), &identity());
         assert!(directory.log_path().is_dir() && directory.snapshots_path().is_dir());
+        let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, OWNER_ONLY, "nobody else can look into it");
     }
 
     #[test]

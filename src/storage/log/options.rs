@@ -31,7 +31,7 @@ impl Default for LogOptions {
     fn default() -> Self {
         Self {
             map_bytes: 64 << 30,
-            tail_bytes_max: 32 << 20,
+            tail_bytes_max: 16 << 20,
             queue_bytes_max: 64 << 20,
             read_bytes_max: 1 << 20,
             journal_segment_bytes: 8 << 20,
