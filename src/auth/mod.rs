@@ -6,17 +6,17 @@
 //! ```
 //!
 //! What must stay true:
-//! - There is **one verifier**, [`verify`](mod@verify), run before anything is dispatched. Only it
-//!   makes a [`Verified`], and what is dispatched is read from that value: nothing is decoded twice.
+//! - There is **one verifier**, `verify`, run before anything is dispatched. Only it
+//!   makes a `Verified`, and what is dispatched is read from that value: nothing is decoded twice.
 //! - Nothing unsigned selects how a request is verified.
 //! - The same input gives the same signature, in whatever order its parts come.
 //! - A secret is a type whose `Debug` prints nothing and whose memory is wiped when it is dropped.
 //!
 //! Everything here but `private_file` is pure: the time comes in as an argument, keys through
-//! [`KeyLookup`]. A build without the `server` feature has what a client needs, which is signing.
+//! `KeyLookup`. A build without the `server` feature has what a client needs, which is signing.
 //!
 //! # On failure
-//! Every refusal is an [`AuthError`] with a code and a status of its own. An unknown key, an
+//! Every refusal is an `AuthError` with a code and a status of its own. An unknown key, an
 //! inactive key and a wrong signature are one error, and take the same time.
 
 pub mod canonical;

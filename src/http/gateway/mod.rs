@@ -33,6 +33,9 @@ mod routes;
 mod store;
 mod under_way;
 
+#[cfg(fuzzing)]
+pub use etcd::fuzzing;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

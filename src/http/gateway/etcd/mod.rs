@@ -7,6 +7,8 @@
 
 mod answers;
 mod calls;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod requests;
 mod scalars;
 

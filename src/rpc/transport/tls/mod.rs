@@ -8,7 +8,7 @@
 //! Sessions are not resumed: connections live long, and a certificate that is trusted no more
 //! must not come back in an old session.
 //!
-//! [`TlsServer`] and [`TlsClient`] hold the configuration of the next handshake. Reloading one
+//! `TlsServer` and [`TlsClient`] hold the configuration of the next handshake. Reloading one
 //! replaces it whole or, when a file is not as it should be, not at all; connections that are
 //! open go on as they are.
 
