@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chainfire::auth::canonical::Header;
+use chainfire::auth::session::{Channel, FrameFields, FrameSigner};
 use chainfire::auth::signing_key::hmac_sha256;
 use chainfire::auth::{
     AmzDate, KeyCache, KeyLookup, KnownKey, RequestHead, SecretKey, Signer, SigningKey,
@@ -13,6 +14,10 @@ use chainfire::auth::{
 };
 use chainfire::types::Principal;
 use criterion::{Criterion, criterion_group, criterion_main};
+
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const HOST: &str = "127.0.0.1:4603";
 
@@ -60,12 +65,29 @@ fn signatures(c: &mut Criterion) {
             b.iter(|| verify(&OneKey, &cache, &rules, black_box(&head), body.clone(), now).is_ok());
         });
     }
+    frames(c, now);
     let signer = Signer::new("known", SecretKey::new("secret"), "chainfire", "chainfire");
     let (secret, scope) = (SecretKey::new("secret"), signer.scope(now));
     c.bench_function("derive_key", |b| b.iter(|| SigningKey::derive(black_box(&secret), &scope)));
     let key = signer.signing_key(now);
     c.bench_function("sign_64_bytes", |b| b.iter(|| key.sign(&[black_box(&[7; 64])])));
     c.bench_function("hmac_64_bytes", |b| b.iter(|| hmac_sha256(&[1; 32], black_box(&[7; 64]))));
+}
+
+/// A call over RPC: the signature of a frame of 256 bytes, whose key the connection has.
+fn frames(c: &mut Criterion, date: AmzDate) {
+    let signer = Signer::new("known", SecretKey::new("secret"), "chainfire", "chainfire");
+    let frame_signer =
+        || FrameSigner::new(Channel([7; 32]), signer.scope(date), signer.signing_key(date), date);
+    let body = [b'v'; 256];
+    let fields =
+        FrameFields { path: "/chainfire/store/write", sequence: 9, timeout_ms: 5_000, date };
+    let signature = frame_signer().sign(&fields, &body);
+    let mut verifier = frame_signer();
+    assert!(verifier.verify(&fields, &body, &signature));
+    c.bench_function("verify_frame_256_bytes", |b| {
+        b.iter(|| verifier.verify(black_box(&fields), black_box(&body), &signature));
+    });
 }
 
 criterion_group!(benches, signatures);

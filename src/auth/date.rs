@@ -51,6 +51,47 @@ impl AmzDate {
     pub fn day(self) -> String {
         self.to_string()[..8].to_owned()
     }
+
+    /// As it is signed. Written by hand, as every request needs it.
+    pub(super) fn text(self) -> [u8; 16] {
+        let (year, month, day) = self.calendar();
+        let second = self.unix_seconds % DAY_SECONDS;
+        let pairs =
+            [year / 100, year % 100, month, day, second / 3_600, second / 60 % 60, second % 60];
+        let mut text = *b"YYYYMMDDTHHMMSSZ";
+        // The `T` stands after the first four pairs.
+        let starts = [0, 2, 4, 6, 9, 11, 13];
+        for (start, pair) in starts.into_iter().zip(pairs) {
+            text[start..start + 2].copy_from_slice(&two_digits(pair));
+        }
+        text
+    }
+
+    /// The year, the month and the day.
+    fn calendar(self) -> (u64, u64, u64) {
+        let days = self.unix_seconds / DAY_SECONDS + days_before_year(1970);
+        // The year that holds the day: an estimate that is at most one too low.
+        let mut year = days * 400 / 146_097 + 1;
+        while days_before_year(year + 1) <= days {
+            year += 1;
+        }
+        while days_before_year(year) > days {
+            year -= 1;
+        }
+        let mut left = days - days_before_year(year);
+        let mut month = 1;
+        while left >= days_in_month(year, month) {
+            left -= days_in_month(year, month);
+            month += 1;
+        }
+        (year, month, left + 1)
+    }
+}
+
+/// The two decimal digits of a number below 100.
+fn two_digits(number: u64) -> [u8; 2] {
+    let digit = |value: u64| b'0' + u8::try_from(value % 10).expect("a digit");
+    [digit(number / 10), digit(number)]
 }
 
 fn number(digits: &[u8]) -> Option<u64> {
@@ -80,24 +121,7 @@ fn days_before_year(year: u64) -> u64 {
 
 impl fmt::Display for AmzDate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let days = self.unix_seconds / DAY_SECONDS + days_before_year(1970);
-        // The year that holds the day: an estimate that is at most one too low.
-        let mut year = days * 400 / 146_097 + 1;
-        while days_before_year(year + 1) <= days {
-            year += 1;
-        }
-        while days_before_year(year) > days {
-            year -= 1;
-        }
-        let mut left = days - days_before_year(year);
-        let mut month = 1;
-        while left >= days_in_month(year, month) {
-            left -= days_in_month(year, month);
-            month += 1;
-        }
-        let second = self.unix_seconds % DAY_SECONDS;
-        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-        write!(f, "{year:04}{month:02}{:02}T{hour:02}{minute:02}{second:02}Z", left + 1)
+        f.write_str(std::str::from_utf8(&self.text()).expect("digits are text"))
     }
 }
 

@@ -12,10 +12,9 @@ pub fn encode(bytes: &[u8]) -> String {
 
 /// Appends lower-case hex to `out`.
 pub(super) fn encode_into(out: &mut Vec<u8>, bytes: &[u8]) {
-    for byte in bytes {
-        out.push(LOWER[usize::from(byte >> 4)]);
-        out.push(LOWER[usize::from(byte & 15)]);
-    }
+    let digits = |byte: &u8| [LOWER[usize::from(byte >> 4)], LOWER[usize::from(byte & 15)]];
+    out.reserve(2 * bytes.len());
+    bytes.iter().for_each(|byte| out.extend_from_slice(&digits(byte)));
 }
 
 /// The two upper-case digits of a byte.

@@ -119,8 +119,26 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 /// What is signed: the algorithm, the date, the scope, and the hash of the canonical request.
 pub fn string_to_sign(date: AmzDate, scope: &Scope, canonical_request: &[u8]) -> Vec<u8> {
-    let mut text = format!("{ALGORITHM}\n{date}\n{scope}\n").into_bytes();
-    hex::encode_into(&mut text, &sha256(canonical_request));
+    string_to_sign_parts(date, scope, &[canonical_request])
+}
+
+/// The same for a canonical request in parts.
+pub(super) fn string_to_sign_parts(
+    date: AmzDate,
+    scope: &Scope,
+    canonical_request: &[&[u8]],
+) -> Vec<u8> {
+    let mut hasher = Sha256::new();
+    canonical_request.iter().for_each(|part| hasher.update(part));
+    let (date, Scope { day, region, service }) = (date.text(), scope);
+    let mut text = Vec::with_capacity(192);
+    for part in [ALGORITHM.as_bytes(), b"\n", &date, b"\n", day.as_bytes(), b"/"] {
+        text.extend_from_slice(part);
+    }
+    for part in [region.as_bytes(), b"/", service.as_bytes(), b"/", TERMINATOR.as_bytes(), b"\n"] {
+        text.extend_from_slice(part);
+    }
+    hex::encode_into(&mut text, &hasher.finalize());
     text
 }
 

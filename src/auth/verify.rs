@@ -15,7 +15,7 @@ use super::claim::{Claim, EXPIRES_SECONDS_MAX, Mode, values};
 use super::error::AuthError;
 use super::key_cache::{KeyCache, KeyLookup};
 use super::signed_headers::{self, CONTENT_SHA256};
-use super::signing_key::{Signature, SigningKey, sha256, string_to_sign};
+use super::signing_key::{Signature, SigningKey, sha256, string_to_sign_parts};
 use super::target::Target;
 use super::{AmzDate, Scope, hex};
 use crate::types::Principal;
@@ -165,10 +165,7 @@ impl Signed {
     /// Whether it is the signature over `payload`. The comparison is made also for a key that is
     /// not in force.
     fn is_over(&self, payload: &[u8]) -> bool {
-        let mut canonical = Vec::with_capacity(self.canonical.len() + payload.len());
-        canonical.extend_from_slice(&self.canonical);
-        canonical.extend_from_slice(payload);
-        let text = string_to_sign(self.date, &self.scope, &canonical);
+        let text = string_to_sign_parts(self.date, &self.scope, &[&self.canonical, payload]);
         self.key.verify(&[&text], &self.signature) & self.known
     }
 }
@@ -299,7 +296,7 @@ fn check_scope(claim: &Claim<'_>, rules: &VerifyRules) -> Result<(), AuthError> 
     if claim.scope.service != rules.service {
         return Err(claim.mode.malformed("the service must be the one that is asked"));
     }
-    if claim.scope.day != claim.date.day() {
+    if claim.scope.day.as_bytes() != &claim.date.text()[..8] {
         return Err(claim.mode.malformed("the day of the scope must be that of the date"));
     }
     Ok(())
