@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::types::calendar::date_of_day;
+
 const DAY_SECONDS: u64 = 86_400;
 
 /// A second of UTC between the years 1970 and 9999.
@@ -54,7 +56,7 @@ impl AmzDate {
 
     /// As it is signed. Written by hand, as every request needs it.
     pub(super) fn text(self) -> [u8; 16] {
-        let (year, month, day) = self.calendar();
+        let (year, month, day) = date_of_day(self.unix_seconds / DAY_SECONDS);
         let second = self.unix_seconds % DAY_SECONDS;
         let pairs =
             [year / 100, year % 100, month, day, second / 3_600, second / 60 % 60, second % 60];
@@ -65,26 +67,6 @@ impl AmzDate {
             text[start..start + 2].copy_from_slice(&two_digits(pair));
         }
         text
-    }
-
-    /// The year, the month and the day.
-    fn calendar(self) -> (u64, u64, u64) {
-        let days = self.unix_seconds / DAY_SECONDS + days_before_year(1970);
-        // The year that holds the day: an estimate that is at most one too low.
-        let mut year = days * 400 / 146_097 + 1;
-        while days_before_year(year + 1) <= days {
-            year += 1;
-        }
-        while days_before_year(year) > days {
-            year -= 1;
-        }
-        let mut left = days - days_before_year(year);
-        let mut month = 1;
-        while left >= days_in_month(year, month) {
-            left -= days_in_month(year, month);
-            month += 1;
-        }
-        (year, month, left + 1)
     }
 }
 

@@ -11,6 +11,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use rand::CryptoRng;
+
 use super::signing_key::{Scope, SigningKey};
 use super::{SecretKey, hex};
 use crate::types::Principal;
@@ -60,6 +62,13 @@ impl KeyCache {
     /// An empty cache. `dummy` is drawn at random when the node starts.
     pub fn new(dummy: [u8; 32]) -> Self {
         Self { derived: RwLock::default(), dummy: SecretKey::new(hex::encode(&dummy)) }
+    }
+
+    /// An empty cache with a dummy drawn from `rng`.
+    pub fn random(rng: &mut impl CryptoRng) -> Self {
+        let mut dummy = [0; 32];
+        rng.fill_bytes(&mut dummy);
+        Self::new(dummy)
     }
 
     /// The signing key that a request claims, and whose it is. For a key that is not in force it

@@ -9,6 +9,7 @@
 
 pub mod access;
 pub mod answer;
+pub mod calendar;
 pub mod cluster;
 pub mod command;
 pub mod consensus;

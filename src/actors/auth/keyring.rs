@@ -42,9 +42,7 @@ impl Keyring {
         views: watch::Receiver<Arc<AuthView>>,
         rng: &mut impl CryptoRng,
     ) -> Self {
-        let mut dummy = [0; 32];
-        rng.fill_bytes(&mut dummy);
-        Self { cluster, views, cache: KeyCache::new(dummy) }
+        Self { cluster, views, cache: KeyCache::random(rng) }
     }
 
     /// The cluster's name: the region of every signature.
@@ -148,9 +146,7 @@ pub struct PeerKeys {
 impl PeerKeys {
     /// Of the cluster with this key.
     pub fn new(cluster: &ClusterKey, rng: &mut impl CryptoRng) -> Self {
-        let mut dummy = [0; 32];
-        rng.fill_bytes(&mut dummy);
-        Self { secret: cluster.peer_secret.clone(), cache: KeyCache::new(dummy) }
+        Self { secret: cluster.peer_secret.clone(), cache: KeyCache::random(rng) }
     }
 }
 

@@ -1,9 +1,10 @@
-//! One audit line. Written by hand: a node without the command line has no JSON library.
+//! One audit line. Written by hand: of a busy node every write has one.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use super::{AuditRecord, Decision};
+use crate::types::calendar::date_of_day;
 
 const SECONDS_A_DAY: u64 = 86_400;
 
@@ -64,25 +65,10 @@ fn quote(out: &mut String, text: &str) {
 /// `2026-11-25T22:11:54.123Z`: RFC 3339, in UTC.
 fn time(since_1970: Duration) -> String {
     let (seconds, milliseconds) = (since_1970.as_secs(), since_1970.subsec_millis());
-    let (year, month, day) = date(seconds / SECONDS_A_DAY);
+    let (year, month, day) = date_of_day(seconds / SECONDS_A_DAY);
     let second = seconds % SECONDS_A_DAY;
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milliseconds:03}Z")
-}
-
-/// The date of a day after 1970-01-01: Hinnant, "chrono-compatible low-level date algorithms",
-/// `civil_from_days`. A year begins in March there, so that the leap day comes last.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    (year, month, day)
 }
 
 #[cfg(test)]
