@@ -54,8 +54,10 @@ fn snapshots_given(cluster: &Cluster) -> f64 {
 
 /// The follower is frozen until the log that it needs is gone.
 async fn fall_behind(cluster: &Cluster, client: &Client) {
-    let has = cluster.status_of(FOLLOWER).await.expect("it answers").last_log_index as f64;
     cluster.nodes[FOLLOWER].pause();
+    // What was on its way to the follower waits in its sockets, and is its when it goes on.
+    put_all(client, 16, 64 * 1_024).await;
+    let has = cluster.status_of(0).await.expect("it answers").last_log_index as f64;
     let purged_by = |node| metric(node, "chainfire_raft_purged_log_index");
     let others = &cluster.nodes[..FOLLOWER];
     let purged = || others.iter().map(purged_by).fold(f64::INFINITY, f64::min);
