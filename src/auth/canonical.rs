@@ -13,7 +13,7 @@
 //! repeated headers and takes any path. What a request of ours may look like is the verifier's to
 //! say.
 
-use super::encode::{MalformedPercent, Part, encode_into, percent_decode};
+use super::encode::{MalformedPercent, Part, decode_pair, encode_into};
 
 /// One header line: a name and its value.
 pub type Header<'a> = (&'a str, &'a [u8]);
@@ -72,7 +72,11 @@ impl CanonicalRequest<'_> {
 
 /// Appends a header's value: trimmed, inner runs of spaces and tabs as one space.
 fn write_collapsed(out: &mut Vec<u8>, value: &[u8]) {
-    let words = value.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+    if !value.iter().any(is_space) {
+        return out.extend_from_slice(value);
+    }
+    let words = value.split(is_space).filter(|word| !word.is_empty());
     for (index, word) in words.enumerate() {
         if index > 0 {
             out.push(b' ');
@@ -88,12 +92,15 @@ fn write_collapsed(out: &mut Vec<u8>, value: &[u8]) {
 /// When an escape is malformed.
 pub fn canonical_path(sent: &str) -> Result<String, MalformedPercent> {
     let mut out = Vec::with_capacity(sent.len() + 1);
-    for (index, segment) in sent.split('/').enumerate() {
-        if index > 0 {
-            out.push(b'/');
-        }
-        encode_into(&mut out, &percent_decode(segment.as_bytes())?, Part::Query);
+    let mut rest = sent.as_bytes();
+    while let Some(literal) = rest.iter().position(|byte| *byte == b'%') {
+        // A `/` as it stands separates segments; one that was escaped is part of one.
+        encode_into(&mut out, &rest[..literal], Part::Path);
+        let [_, high, low, after @ ..] = &rest[literal..] else { return Err(MalformedPercent) };
+        encode_into(&mut out, &[decode_pair(*high, *low)?], Part::Query);
+        rest = after;
     }
+    encode_into(&mut out, rest, Part::Path);
     if out.is_empty() {
         out.push(b'/');
     }

@@ -31,16 +31,21 @@ pub fn aws_uri_encode(bytes: &[u8], part: Part) -> String {
 
 /// Appends the encoding of `bytes` to `out`; of no bytes, nothing.
 pub(crate) fn encode_into(out: &mut Vec<u8>, bytes: &[u8], part: Part) {
-    for byte in bytes {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(*byte),
-            b'/' if part == Part::Path => out.push(b'/'),
-            _ => {
-                out.push(b'%');
-                out.extend(hex::digits_upper(*byte));
-            }
-        }
+    let mut rest = bytes;
+    // Nearly everything stays, so what stays is copied in runs.
+    while let Some(run) = rest.iter().position(|byte| !stays(*byte, part)) {
+        out.extend_from_slice(&rest[..run]);
+        out.push(b'%');
+        out.extend_from_slice(&hex::digits_upper(rest[run]));
+        rest = &rest[run + 1..];
     }
+    out.extend_from_slice(rest);
+}
+
+/// Whether a byte is its own encoding.
+pub(super) fn stays(byte: u8, part: Part) -> bool {
+    matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~')
+        || (byte == b'/' && part == Part::Path)
 }
 
 /// The bytes that percent-encoded text stands for. Decodes `%XX` only; every other byte stands
@@ -51,19 +56,21 @@ pub(crate) fn encode_into(out: &mut Vec<u8>, bytes: &[u8], part: Part) {
 pub fn percent_decode(text: &[u8]) -> Result<Vec<u8>, MalformedPercent> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
-    while let Some((byte, after)) = rest.split_first() {
-        if *byte != b'%' {
-            out.push(*byte);
-            rest = after;
-            continue;
-        }
-        let [high, low, after @ ..] = after else { return Err(MalformedPercent) };
-        let value = |digit: u8| char::from(digit).to_digit(16).ok_or(MalformedPercent);
-        let byte = value(*high)? * 16 + value(*low)?;
-        out.push(u8::try_from(byte).expect("two hex digits are a byte"));
+    while let Some(literal) = rest.iter().position(|byte| *byte == b'%') {
+        out.extend_from_slice(&rest[..literal]);
+        let [_, high, low, after @ ..] = &rest[literal..] else { return Err(MalformedPercent) };
+        out.push(decode_pair(*high, *low)?);
         rest = after;
     }
+    out.extend_from_slice(rest);
     Ok(out)
+}
+
+/// The byte that two hex digits of either case are.
+pub(super) fn decode_pair(high: u8, low: u8) -> Result<u8, MalformedPercent> {
+    let value = |digit: u8| char::from(digit).to_digit(16).ok_or(MalformedPercent);
+    let byte = value(high)? * 16 + value(low)?;
+    Ok(u8::try_from(byte).expect("two hex digits are a byte"))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rand::CryptoRng;
 
-use super::signing_key::{Scope, SigningKey};
+use super::signing_key::{Scope, ScopeParts, SigningKey};
 use super::{SecretKey, hex};
 use crate::types::Principal;
 
@@ -48,6 +48,12 @@ struct Derived {
     key: SigningKey,
 }
 
+impl Derived {
+    fn is_for(&self, scope: ScopeParts<'_>) -> bool {
+        ScopeParts::from(&self.scope) == scope
+    }
+}
+
 /// See the module.
 pub struct KeyCache {
     derived: RwLock<HashMap<String, Vec<Derived>>>,
@@ -73,12 +79,13 @@ impl KeyCache {
 
     /// The signing key that a request claims, and whose it is. For a key that is not in force it
     /// is nobody's, and made of a secret that nobody has.
-    pub fn signing_key(
+    pub fn signing_key<'a>(
         &self,
         keys: &(impl KeyLookup + ?Sized),
         access_key_id: &str,
-        scope: &Scope,
+        scope: impl Into<ScopeParts<'a>>,
     ) -> (Option<Principal>, SigningKey) {
+        let scope = scope.into();
         let known = keys.find(access_key_id);
         let (id, version) =
             known.as_ref().map_or((DUMMY, 0), |known| (access_key_id, known.secret_version));
@@ -94,24 +101,24 @@ impl KeyCache {
         (known.filter(|_| is_known).map(|known| known.principal), key)
     }
 
-    fn cached(&self, id: &str, version: u64, scope: &Scope) -> Option<SigningKey> {
+    fn cached(&self, id: &str, version: u64, scope: ScopeParts<'_>) -> Option<SigningKey> {
         let derived = self.derived.read().unwrap_or_else(PoisonError::into_inner);
         let of_key = derived.get(id)?;
-        let found = of_key.iter().find(|d| d.secret_version == version && d.scope == *scope)?;
+        let found = of_key.iter().find(|d| d.secret_version == version && d.is_for(scope))?;
         Some(found.key.clone())
     }
 
-    fn keep(&self, id: &str, secret_version: u64, scope: &Scope, key: &SigningKey) {
+    fn keep(&self, id: &str, secret_version: u64, scope: ScopeParts<'_>, key: &SigningKey) {
         let mut derived = self.derived.write().unwrap_or_else(PoisonError::into_inner);
         if derived.len() >= CACHED_KEYS_MAX && !derived.contains_key(id) {
             derived.clear();
         }
         let of_key = derived.entry(id.to_owned()).or_default();
-        of_key.retain(|d| d.secret_version == secret_version && d.scope != *scope);
+        of_key.retain(|d| d.secret_version == secret_version && !d.is_for(scope));
         if of_key.len() >= CACHED_SCOPES_MAX {
             of_key.remove(0);
         }
-        of_key.push(Derived { secret_version, scope: scope.clone(), key: key.clone() });
+        of_key.push(Derived { secret_version, scope: scope.into(), key: key.clone() });
     }
 
     /// Wipes what was derived from keys that are no longer in force, or have another secret now.

@@ -57,7 +57,7 @@ pub use private_file::KeyFileError;
 pub(crate) use private_file::read as read_private_file;
 pub use secret::SecretKey;
 pub use sign::{Presign, Signer};
-pub use signing_key::{ALGORITHM, Scope, Signature, SigningKey, TERMINATOR};
+pub use signing_key::{ALGORITHM, Scope, ScopeParts, Signature, SigningKey, TERMINATOR};
 
 #[cfg(feature = "server")]
 pub use cluster_key::ClusterKey;

@@ -13,8 +13,6 @@
 //!
 //! Everything here is pure: dates and sequences come in as arguments.
 
-use std::io::Write as _;
-
 use sha2::{Digest, Sha256};
 
 use super::hex;
@@ -209,12 +207,21 @@ impl FrameSigner {
         ] {
             text.extend_from_slice(part.as_bytes());
         }
-        hex::encode_into(text, &sha256(&self.canonical));
+        text.extend_from_slice(&hex::encode_hash(&sha256(&self.canonical)));
     }
 }
 
-fn write_decimal(out: &mut Vec<u8>, number: u64) {
-    write!(out, "{number}").expect("a vector takes every byte");
+fn write_decimal(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + u8::try_from(number % 10).expect("a digit");
+        number /= 10;
+        if number == 0 {
+            return out.extend_from_slice(&digits[start..]);
+        }
+    }
 }
 
 /// What only the holder of the signing key can answer on a channel.

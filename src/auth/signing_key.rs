@@ -36,6 +36,31 @@ impl Scope {
     }
 }
 
+/// The same, of text that somebody else has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScopeParts<'a> {
+    /// The day, `YYYYMMDD`.
+    pub day: &'a str,
+    /// The cluster's name.
+    pub region: &'a str,
+    /// The service.
+    pub service: &'a str,
+}
+
+impl<'a> From<&'a Scope> for ScopeParts<'a> {
+    fn from(scope: &'a Scope) -> Self {
+        let Scope { day, region, service } = scope;
+        Self { day, region, service }
+    }
+}
+
+impl From<ScopeParts<'_>> for Scope {
+    fn from(parts: ScopeParts<'_>) -> Self {
+        let ScopeParts { day, region, service } = parts;
+        Self { day: day.to_owned(), region: region.to_owned(), service: service.to_owned() }
+    }
+}
+
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}/{TERMINATOR}", self.day, self.region, self.service)
@@ -60,7 +85,8 @@ pub struct SigningKey {
 
 impl SigningKey {
     /// Derives the key for a scope.
-    pub fn derive(secret: &SecretKey, scope: &Scope) -> Self {
+    pub fn derive<'a>(secret: &SecretKey, scope: impl Into<ScopeParts<'a>>) -> Self {
+        let scope = scope.into();
         let mut first = Zeroizing::new(Vec::with_capacity(4 + secret.expose().len()));
         first.extend_from_slice(b"AWS4");
         first.extend_from_slice(secret.expose().as_bytes());
@@ -86,6 +112,12 @@ impl SigningKey {
     /// way.
     pub fn verify(&self, parts: &[&[u8]], signature: &Signature) -> bool {
         self.absorb(parts).verify_slice(&signature.0).is_ok()
+    }
+
+    /// What signs every text that begins with the concatenation of `parts`, which it need not be
+    /// given again.
+    pub(super) fn beginning_with(&self, parts: &[&[u8]]) -> Self {
+        Self { keyed: self.absorb(parts) }
     }
 
     fn absorb(&self, parts: &[&[u8]]) -> Hmac<Sha256> {
@@ -119,27 +151,15 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 /// What is signed: the algorithm, the date, the scope, and the hash of the canonical request.
 pub fn string_to_sign(date: AmzDate, scope: &Scope, canonical_request: &[u8]) -> Vec<u8> {
-    string_to_sign_parts(date, scope, &[canonical_request])
+    let (date, scope) = (date.text(), scope.to_string());
+    let mut text = string_to_sign_head(&date, scope.as_bytes()).concat();
+    text.extend_from_slice(&hex::encode_hash(&sha256(canonical_request)));
+    text
 }
 
-/// The same for a canonical request in parts.
-pub(super) fn string_to_sign_parts(
-    date: AmzDate,
-    scope: &Scope,
-    canonical_request: &[&[u8]],
-) -> Vec<u8> {
-    let mut hasher = Sha256::new();
-    canonical_request.iter().for_each(|part| hasher.update(part));
-    let (date, Scope { day, region, service }) = (date.text(), scope);
-    let mut text = Vec::with_capacity(192);
-    for part in [ALGORITHM.as_bytes(), b"\n", &date, b"\n", day.as_bytes(), b"/"] {
-        text.extend_from_slice(part);
-    }
-    for part in [region.as_bytes(), b"/", service.as_bytes(), b"/", TERMINATOR.as_bytes(), b"\n"] {
-        text.extend_from_slice(part);
-    }
-    hex::encode_into(&mut text, &hasher.finalize());
-    text
+/// All of it but the hash, in parts, of a date and a scope as they are written.
+pub(super) fn string_to_sign_head<'a>(date: &'a [u8], scope: &'a [u8]) -> [&'a [u8]; 6] {
+    [ALGORITHM.as_bytes(), b"\n", date, b"\n", scope, b"\n"]
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! ones too), a literal `+` in the query, one name twice.
 
 use super::canonical::{canonical_path, canonical_query};
-use super::encode::percent_decode;
+use super::encode::{Part, percent_decode, stays};
 use super::error::AuthError;
 
 /// Longest target, in bytes: the longest key with every byte escaped, a range's end likewise, and
@@ -34,6 +34,12 @@ impl Target {
     pub fn parse(sent: &str) -> Result<Self, AuthError> {
         if sent.len() > TARGET_BYTES_MAX {
             return Err(AuthError::HeadTooLarge { what: "bytes of target", max: TARGET_BYTES_MAX });
+        }
+        if sent.starts_with('/') && sent.bytes().all(|byte| stays(byte, Part::Path)) {
+            // As most are: it is its own encoding.
+            check_segments(sent.as_bytes())?;
+            let (path, canonical_path) = (sent.as_bytes().to_vec(), sent.to_owned());
+            return Ok(Self { path, canonical_path, query: Vec::new() });
         }
         let (path, query) = sent.split_once('?').unwrap_or((sent, ""));
         if !path.starts_with('/') || sent.contains('#') {

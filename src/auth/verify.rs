@@ -8,16 +8,19 @@
 //! Whether a mutation was seen before is asked of the [`ReplayGuard`](super::ReplayGuard) by whoever
 //! knows that the request is one; what its principal may do, of the rules.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 
 use super::canonical::{CanonicalRequest, Header};
 use super::claim::{Claim, EXPIRES_SECONDS_MAX, Mode, values};
 use super::error::AuthError;
 use super::key_cache::{KeyCache, KeyLookup};
 use super::signed_headers::{self, CONTENT_SHA256};
-use super::signing_key::{Signature, SigningKey, sha256, string_to_sign_parts};
+use super::signing_key::{Signature, SigningKey, sha256, string_to_sign_head};
 use super::target::Target;
-use super::{AmzDate, Scope, hex};
+use super::{AmzDate, hex};
 use crate::types::Principal;
 
 /// How far a request's date may be from the node's clock, in seconds.
@@ -82,7 +85,7 @@ impl VerifiedPrincipal {
 #[derive(Clone, Debug)]
 pub struct Verified {
     by: VerifiedPrincipal,
-    method: String,
+    method: Cow<'static, str>,
     target: Target,
     body: Bytes,
     date: AmzDate,
@@ -153,9 +156,8 @@ pub struct CheckedHead {
 #[derive(Debug)]
 struct Signed {
     canonical: Vec<u8>,
-    scope: Scope,
+    /// Has absorbed the string to sign, up to the hash of the canonical request.
     key: SigningKey,
-    date: AmzDate,
     signature: Signature,
     /// Whether the key is one in force.
     known: bool,
@@ -165,8 +167,9 @@ impl Signed {
     /// Whether it is the signature over `payload`. The comparison is made also for a key that is
     /// not in force.
     fn is_over(&self, payload: &[u8]) -> bool {
-        let text = string_to_sign_parts(self.date, &self.scope, &[&self.canonical, payload]);
-        self.key.verify(&[&text], &self.signature) & self.known
+        let canonical = Sha256::new().chain_update(&self.canonical).chain_update(payload);
+        let hash = hex::encode_hash(&canonical.finalize().into());
+        self.key.verify(&[&hash], &self.signature) & self.known
     }
 }
 
@@ -184,7 +187,7 @@ impl CheckedHead {
                 return Err(mismatch("a presigned request has no body"));
             }
             Payload::Undeclared => {
-                self.matched = self.signed.is_over(hex::encode(&sha256(&body)).as_bytes());
+                self.matched = self.signed.is_over(&hex::encode_hash(&sha256(&body)));
             }
             Payload::Declared(_) | Payload::NoneSent => {}
         }
@@ -228,7 +231,7 @@ pub fn check_head(
     check_scope(&claim, rules)?;
     check_date(&claim, head.method, now)?;
     let needs_date = claim.mode == Mode::Header;
-    let names = signed_headers::check(&claim.signed_headers, head.headers, needs_date)
+    let names = signed_headers::check(claim.signed_headers, head.headers, needs_date)
         .map_err(|reason| claim.mode.malformed(reason))?;
     check_host(head, rules)?;
     let payload = read_payload(&claim, head)?;
@@ -241,17 +244,19 @@ pub fn check_head(
         payload: "",
     };
     let canonical = canonical.to_bytes();
-    let (principal, key) = cache.signing_key(keys, &claim.access_key_id, &claim.scope);
+    let credential = claim.credential;
+    let (principal, key) = cache.signing_key(keys, credential.access_key_id, credential.scope);
     let signed = Signed {
         canonical,
-        key,
-        date: claim.date,
+        key: key.beginning_with(&string_to_sign_head(
+            claim.date_text,
+            credential.scope_text.as_bytes(),
+        )),
         signature: claim.signature,
         known: principal.is_some(),
-        scope: claim.scope,
     };
     let matched = match payload {
-        Payload::Declared(hash) => Some(signed.is_over(hex::encode(&hash).as_bytes())),
+        Payload::Declared(hash) => Some(signed.is_over(&hex::encode_hash(&hash))),
         // A presigned URL is made with either line; there is no body for them to differ about.
         Payload::NoneSent => Some(
             signed.is_over(EMPTY_SHA256.as_bytes()) | signed.is_over(UNSIGNED_PAYLOAD.as_bytes()),
@@ -264,18 +269,24 @@ pub fn check_head(
     let by = VerifiedPrincipal {
         // Of nobody only as long as the signature was not found good.
         principal: principal.unwrap_or_else(|| Principal(String::new())),
-        access_key_id: claim.access_key_id.into_owned(),
+        access_key_id: credential.access_key_id.to_owned(),
     };
     let verified = Verified {
         by,
-        method: head.method.to_owned(),
+        method: own_method(head.method),
         body: Bytes::new(),
         date: claim.date,
         signature: claim.signature,
-        signed_headers: claim.signed_headers.into_owned(),
+        signed_headers: claim.signed_headers.to_owned(),
         target,
     };
     Ok(CheckedHead { signed, payload, matched: matched == Some(true), verified })
+}
+
+/// The methods there are need no room of their own.
+fn own_method(method: &str) -> Cow<'static, str> {
+    let known = ["GET", "PUT", "POST", "DELETE", "HEAD"].into_iter().find(|known| *known == method);
+    known.map_or_else(|| Cow::Owned(method.to_owned()), Cow::Borrowed)
 }
 
 fn check_size(head: &RequestHead<'_>) -> Result<(), AuthError> {
@@ -290,13 +301,14 @@ fn check_size(head: &RequestHead<'_>) -> Result<(), AuthError> {
 }
 
 fn check_scope(claim: &Claim<'_>, rules: &VerifyRules) -> Result<(), AuthError> {
-    if claim.scope.region != rules.region {
+    let scope = claim.credential.scope;
+    if scope.region != rules.region {
         return Err(claim.mode.malformed("the region must be the name of this cluster"));
     }
-    if claim.scope.service != rules.service {
+    if scope.service != rules.service {
         return Err(claim.mode.malformed("the service must be the one that is asked"));
     }
-    if claim.scope.day.as_bytes() != &claim.date.text()[..8] {
+    if scope.day.as_bytes() != &claim.date_text[..8] {
         return Err(claim.mode.malformed("the day of the scope must be that of the date"));
     }
     Ok(())

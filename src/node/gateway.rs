@@ -11,7 +11,7 @@ use crate::config::NodeConfig;
 use crate::http::gateway::{
     Caller, ClusterFigures, Gateway, GatewayParts, GatewayStore, RefusedRequest, StoreFuture,
 };
-use crate::rpc::server::DirectStore;
+use crate::rpc::server::{DirectCaller, DirectStore};
 use crate::telemetry::NodeMetrics;
 use crate::telemetry::audit::{AuditCaller, AuditLog, AuditRecord, Decision};
 use crate::types::{
@@ -44,6 +44,11 @@ pub(super) fn new(parts: Parts<'_>) -> Gateway {
     Gateway::new(parts, &config.http)
 }
 
+fn direct(caller: Caller) -> DirectCaller {
+    let Caller { user, remote, request_id } = caller;
+    DirectCaller { user, remote, request_id }
+}
+
 /// How much of a path that was refused is written down.
 const AUDITED_PATH_CHARS_MAX: usize = 256;
 
@@ -62,7 +67,7 @@ impl GatewayStore for Store {
         operation: Operation,
         timeout: Duration,
     ) -> StoreFuture<'_, Answer> {
-        Box::pin(self.store.write(caller.user, caller.remote, operation, timeout))
+        Box::pin(self.store.write(direct(caller), operation, timeout))
     }
 
     fn range(
@@ -71,7 +76,7 @@ impl GatewayStore for Store {
         request: RangeRequest,
         timeout: Duration,
     ) -> StoreFuture<'_, RangeAnswer> {
-        Box::pin(self.store.range(caller.user, caller.remote, request, timeout))
+        Box::pin(self.store.range(direct(caller), request, timeout))
     }
 
     fn read_txn(
@@ -80,15 +85,15 @@ impl GatewayStore for Store {
         request: TxnRequest,
         timeout: Duration,
     ) -> StoreFuture<'_, TxnAnswer> {
-        Box::pin(self.store.read_txn(caller.user, caller.remote, request, timeout))
+        Box::pin(self.store.read_txn(direct(caller), request, timeout))
     }
 
     fn status(&self, caller: Caller, timeout: Duration) -> StoreFuture<'_, NodeStatus> {
-        Box::pin(self.store.status(caller.user, caller.remote, timeout))
+        Box::pin(self.store.status(direct(caller), timeout))
     }
 
     fn members(&self, caller: Caller, timeout: Duration) -> StoreFuture<'_, Vec<Member>> {
-        Box::pin(self.store.members(caller.user, caller.remote, timeout))
+        Box::pin(self.store.members(direct(caller), timeout))
     }
 
     fn figures(&self) -> ClusterFigures {

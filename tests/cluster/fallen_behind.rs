@@ -116,9 +116,9 @@ async fn a_live_follower_with_entries_on_their_way_to_the_disk_takes_a_snapshot_
 }
 
 /// A follower falls behind under a load of small writes, again and again.
-async fn falls_behind_again_and_again(goes_on: impl Fn(usize) -> bool) {
+async fn falls_behind_again_and_again(writers: usize, goes_on: impl Fn(usize) -> bool) {
     let (cluster, _holds, client) = small_logs().await;
-    let load = Load::start(&client, "load/", 16);
+    let load = Load::start(&client, "load/", writers);
     let mut rounds = 0;
     while goes_on(rounds) {
         lead(&client, "n1").await;
@@ -147,12 +147,12 @@ async fn falls_behind_again_and_again(goes_on: impl Fn(usize) -> bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_that_falls_behind_under_load_is_seeded_anew() {
-    falls_behind_again_and_again(|rounds| rounds < ROUNDS).await;
+    falls_behind_again_and_again(16, |rounds| rounds < ROUNDS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "five minutes of load"]
 async fn a_follower_that_falls_behind_for_five_minutes_is_seeded_anew_each_time() {
     let end = tokio::time::Instant::now() + SOAK;
-    falls_behind_again_and_again(|_| tokio::time::Instant::now() < end).await;
+    falls_behind_again_and_again(64, |_| tokio::time::Instant::now() < end).await;
 }

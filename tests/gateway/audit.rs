@@ -12,7 +12,7 @@ async fn refusals_and_changes_are_written_down_with_who_asked() {
     .await;
     let key_id = server.signer.access_key_id().to_owned();
     let changed = server.signed("PUT", "/v1/keys/app/k", "value");
-    server.send(&changed).await.done();
+    let done = server.send(&changed).await.done();
     let replayed = server.send(&changed).await;
     let mut forged = server.signed("PUT", "/v1/keys/app/k", "value");
     forged.body[0] ^= 1;
@@ -26,6 +26,8 @@ async fn refusals_and_changes_are_written_down_with_who_asked() {
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let put = lines.iter().find(|line| line["action"] == "put").expect("the change");
     assert_eq!((&put["decision"], &put["key_id"]), (&"allowed".into(), &key_id.clone().into()));
+    let written = put["request_id"].as_str().expect("a name");
+    assert!(written.starts_with(done.value("x-chainfire-request-id").expect("an id")), "{put}");
     assert!(put["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")), "{put}");
     for (answer, reason, key_id) in [
         (replayed, "RequestReplayed", &key_id[..]),

@@ -13,3 +13,4 @@ mod refused;
 mod replay;
 mod streaming;
 mod support;
+mod users;

@@ -334,6 +334,25 @@ async fn an_append_waits_while_too_much_is_queued_and_a_huge_one_passes() {
 }
 
 #[tokio::test]
+async fn what_was_appended_is_flushed_when_the_log_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let (gate, arrivals, go_on) = Gate::new();
+    let (log, _watch) = open_with_hooks(directory.path(), SMALL, gate.clone()).unwrap();
+    log.flushed().await;
+    let mut first = start_append(&log, vec![entry(1, 0, 100)]).await.unwrap();
+    arrivals.recv().unwrap();
+    // A callback that nobody waits for any more counts as well.
+    drop(start_append(&log, vec![entry(1, 1, 100)]).await.unwrap());
+    let mut flushed = Box::pin(log.flushed());
+    assert!(futures_util::poll!(flushed.as_mut()).is_pending());
+    drop(arrivals);
+    go_on.send(()).unwrap();
+    flushed.await;
+    assert!(futures_util::FutureExt::now_or_never(&mut first).is_some(), "openraft was told");
+    assert_eq!(log.stats().unwrap().queued_bytes, 0);
+}
+
+#[tokio::test]
 async fn memory_holds_no_more_than_its_share_and_reads_do_not_notice() {
     let directory = tempfile::tempdir().unwrap();
     let options = LogOptions { tail_bytes_max: 20_000, ..SMALL };

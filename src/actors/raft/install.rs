@@ -7,7 +7,8 @@
 //!
 //! 1. the vote is at least this node's own, and the snapshot no newer than the vote;
 //! 2. the state is built beside the current one, from a file that is verified meanwhile;
-//! 3. the node is drained: appends are turned away, and what is committed is applied;
+//! 3. the node is drained: appends are turned away, those under way are on the disk, and what is
+//!    committed is applied;
 //! 4. then openraft switches, which is one rename.
 //!
 //! # On failure
@@ -100,9 +101,16 @@ impl RaftHandle {
         if known == vote { Ok(known) } else { Err(PeerRefusal::StaleVote { known }) }
     }
 
-    /// Returns when everything committed is applied.
+    /// Returns when every append that openraft was given is on the disk, and everything committed
+    /// is applied.
     async fn drained(&self) {
         let raft = &self.shared.raft;
+        // A caller that went away has left its append behind: the core takes what came before this
+        // question first, and what it has then handed to the log is waited for.
+        if raft.with_raft_state(|_| ()).await.is_err() {
+            return;
+        }
+        self.shared.log.flushed().await;
         // What is committed comes from the core itself: an append is answered before the metrics
         // show what it committed, and those entries may just be being applied.
         let Ok(committed) = raft.with_raft_state(|state| state.local_committed().cloned()).await

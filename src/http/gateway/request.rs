@@ -61,7 +61,8 @@ impl Request {
             principal: verified.by().principal().clone(),
             access_key_id: verified.by().access_key_id().to_owned(),
         });
-        Caller { user, remote: self.origin.remote }
+        let Origin { remote, request_id } = self.origin;
+        Caller { user, remote, request_id }
     }
 
     pub(super) fn origin(&self) -> Origin {

@@ -31,6 +31,8 @@ pub struct Caller {
     pub user: Option<SessionUser>,
     /// Where it came from.
     pub remote: SocketAddr,
+    /// Under which name it is answered.
+    pub request_id: u128,
 }
 
 /// A request that was refused before it was dispatched.

@@ -35,6 +35,17 @@ pub struct DirectStore {
     observer: Arc<dyn RequestObserver>,
 }
 
+/// Who asks, in one request.
+#[derive(Clone, Debug)]
+pub struct DirectCaller {
+    /// Whom a signature has proven it to be; none without authentication.
+    pub user: Option<SessionUser>,
+    /// Where it came from.
+    pub remote: SocketAddr,
+    /// What the request is called in the audit log.
+    pub request_id: u128,
+}
+
 /// What a call counts as, before its answer is known.
 struct Call {
     method: StoreMethod,
@@ -64,14 +75,13 @@ impl DirectStore {
     /// As [`StoreSession::write`].
     pub async fn write(
         &self,
-        user: Option<SessionUser>,
-        remote: SocketAddr,
+        caller: DirectCaller,
         operation: Operation,
         timeout: Duration,
     ) -> Result<Answer, RequestError> {
         let bytes = operation_bytes(&operation);
         let call = Call { method: StoreMethod::Write, name: "http_write", bytes, timeout };
-        let session = self.session(user, remote);
+        let session = self.session(caller);
         let work = async |deadline| session.write_once(operation, deadline).await;
         self.run(call, work, answer_bytes).await
     }
@@ -82,14 +92,13 @@ impl DirectStore {
     /// As [`StoreSession::range`].
     pub async fn range(
         &self,
-        user: Option<SessionUser>,
-        remote: SocketAddr,
+        caller: DirectCaller,
         request: RangeRequest,
         timeout: Duration,
     ) -> Result<RangeAnswer, RequestError> {
         let bytes = request.range.key.len() + request.range.range_end.len();
         let call = Call { method: StoreMethod::Range, name: "http_range", bytes, timeout };
-        let session = self.session(user, remote);
+        let session = self.session(caller);
         let work = async |deadline| session.range(request, deadline).await;
         self.run(call, work, range_answer_bytes).await
     }
@@ -100,14 +109,13 @@ impl DirectStore {
     /// As [`StoreSession::read_txn`].
     pub async fn read_txn(
         &self,
-        user: Option<SessionUser>,
-        remote: SocketAddr,
+        caller: DirectCaller,
         request: TxnRequest,
         timeout: Duration,
     ) -> Result<TxnAnswer, RequestError> {
         let bytes = txn_bytes(&request);
         let call = Call { method: StoreMethod::ReadTxn, name: "http_read_txn", bytes, timeout };
-        let session = self.session(user, remote);
+        let session = self.session(caller);
         let work = async |deadline| session.read_txn(request, false, deadline).await;
         self.run(call, work, txn_answer_bytes).await
     }
@@ -118,12 +126,11 @@ impl DirectStore {
     /// As [`StoreSession::status`].
     pub async fn status(
         &self,
-        user: Option<SessionUser>,
-        remote: SocketAddr,
+        caller: DirectCaller,
         timeout: Duration,
     ) -> Result<NodeStatus, RequestError> {
         let call = Call { method: StoreMethod::Status, name: "http_status", bytes: 0, timeout };
-        let session = self.session(user, remote);
+        let session = self.session(caller);
         self.run(call, async |_| session.status(), |_| 0).await
     }
 
@@ -133,17 +140,16 @@ impl DirectStore {
     /// As [`StoreSession::members`].
     pub async fn members(
         &self,
-        user: Option<SessionUser>,
-        remote: SocketAddr,
+        caller: DirectCaller,
         timeout: Duration,
     ) -> Result<Vec<Member>, RequestError> {
         let call = Call { method: StoreMethod::Members, name: "http_members", bytes: 0, timeout };
-        let session = self.session(user, remote);
+        let session = self.session(caller);
         self.run(call, async |_| session.members(), |members| members.len() * MESSAGE_BYTES).await
     }
 
-    fn session(&self, user: Option<SessionUser>, remote: SocketAddr) -> StoreSession {
-        StoreSession::sharing(self.backend.clone(), user, Some(remote), self.long_reads.clone())
+    fn session(&self, caller: DirectCaller) -> StoreSession {
+        StoreSession::of_one_request(self.backend.clone(), caller, self.long_reads.clone())
     }
 
     /// Admits, bounds and counts a call, as a connection does.

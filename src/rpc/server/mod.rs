@@ -31,7 +31,7 @@ mod store_session;
 mod tests;
 
 pub use admission::{Admission, Cost};
-pub use direct::DirectStore;
+pub use direct::{DirectCaller, DirectStore};
 pub use doors::{PeerDoor, StoreDoor};
 pub use listener::{ListenError, Listener, ListenerHandle, ListenerLimits};
 pub use peer_messages::PeerMethod;

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::admission::Budget;
 use super::audited::{Audited, action, revision_of, target};
+use super::direct::DirectCaller;
 use super::limits::{CONNECTION_LONG_READS_MAX, LONG_READ_BYTES_MAX, LONG_READS_MAX};
 use super::store_read::{self, Read};
 use crate::actors::{AuthHandle, MembershipHandle, RaftHandle, SnapshotHandle};
@@ -73,6 +74,8 @@ pub struct StoreSession {
     /// The key it signs with; none without authentication.
     pub(super) access_key_id: Option<String>,
     caller: Arc<AuditCaller>,
+    /// What its audit lines are named that have no name of their own.
+    line_id: Option<RequestId>,
     /// Its reads over many keys that are under way or not yet taken over by it.
     pub(super) long_reads: Arc<Semaphore>,
 }
@@ -102,14 +105,27 @@ impl StoreSession {
         remote: Option<SocketAddr>,
     ) -> Self {
         let long_reads = Arc::new(Semaphore::new(CONNECTION_LONG_READS_MAX));
-        Self::sharing(backend, user, remote, long_reads)
+        Self::of(backend, user, remote, None, long_reads)
     }
 
     /// For one request of several that share `long_reads`, as those of a connection do.
-    pub(super) fn sharing(
+    pub(super) fn of_one_request(
+        backend: Arc<StoreBackend>,
+        caller: DirectCaller,
+        long_reads: Arc<Semaphore>,
+    ) -> Self {
+        let DirectCaller { user, remote, request_id } = caller;
+        // It stands for itself: a session of one request.
+        let client = ClientId(request_id);
+        let line_id = Some(RequestId { client, sequence: 0, lowest_unanswered: 0 });
+        Self::of(backend, user, Some(remote), line_id, long_reads)
+    }
+
+    fn of(
         backend: Arc<StoreBackend>,
         user: Option<SessionUser>,
         remote: Option<SocketAddr>,
+        line_id: Option<RequestId>,
         long_reads: Arc<Semaphore>,
     ) -> Self {
         let (principal, access_key_id) = match user {
@@ -121,7 +137,7 @@ impl StoreSession {
             user: principal.0.clone(),
             peer: remote,
         });
-        Self { backend, principal, access_key_id, caller, long_reads }
+        Self { backend, principal, access_key_id, caller, line_id, long_reads }
     }
 
     /// On whose behalf it asks.
@@ -139,35 +155,48 @@ impl StoreSession {
         RequestId { client: client_of(&self.principal, id.client), ..id }
     }
 
-    /// Lets in what is well formed and permitted. A refusal is audited here, a change by its
-    /// permit.
+    /// Lets in what is well formed and permitted. A refusal is audited here; a change, and whatever
+    /// hands out all there is, by its permit.
     pub(super) fn permit<'a>(
         &'a self,
         request_id: Option<RequestId>,
         asked: Asked<'_>,
     ) -> Result<Permit<'a>, RequestError> {
+        let auth_revision = self.decide(request_id, asked)?;
+        let is_audited = asked.is_mutation() || matches!(asked, Asked::Snapshot);
+        let audited = is_audited.then(|| {
+            let record = self.record(request_id, asked, Decision::Allowed, "unknown");
+            Audited::begin(&self.backend.audit, record)
+        });
+        Ok(Permit { auth_revision, audited })
+    }
+
+    /// The rules by which it is let in. A refusal is audited.
+    fn decide(&self, request_id: Option<RequestId>, asked: Asked<'_>) -> Result<u64, RequestError> {
         let backend = &*self.backend;
         let decided = backend.auth.authorise(&self.principal, self.access_key_id.as_deref(), asked);
-        let record = |decision, outcome| AuditRecord {
+        decided.map_err(|denial| {
+            let refused = Decision::Refused(denial.name());
+            backend.audit.record(self.record(request_id, asked, refused, ""));
+            denial.into()
+        })
+    }
+
+    fn record(
+        &self,
+        request_id: Option<RequestId>,
+        asked: Asked<'_>,
+        decision: Decision,
+        outcome: &'static str,
+    ) -> AuditRecord {
+        AuditRecord {
             caller: Arc::clone(&self.caller),
-            request_id,
+            request_id: request_id.or(self.line_id),
             action: action(asked),
             target: target(asked),
             decision,
             outcome,
             revision: 0,
-        };
-        match decided {
-            Ok(auth_revision) => {
-                let audited = asked
-                    .is_mutation()
-                    .then(|| Audited::begin(&backend.audit, record(Decision::Allowed, "unknown")));
-                Ok(Permit { auth_revision, audited })
-            }
-            Err(denial) => {
-                backend.audit.record(record(Decision::Refused(denial.name()), ""));
-                Err(denial.into())
-            }
         }
     }
 
@@ -268,19 +297,24 @@ impl StoreSession {
         request: SnapshotOpenRequest,
         deadline: Instant,
     ) -> Result<SnapshotOpened, RequestError> {
-        self.permit(None, Asked::Snapshot)?;
-        if request.least_index.is_none() {
-            self.backend.raft.read_barrier(deadline).await?;
-        }
-        self.backend.snapshots.open_download(request).await
+        let permit = self.permit(None, Asked::Snapshot)?;
+        let opened = async {
+            if request.least_index.is_none() {
+                self.backend.raft.read_barrier(deadline).await?;
+            }
+            self.backend.snapshots.open_download(request).await
+        };
+        let opened = opened.await;
+        permit.settle(&opened, |_| 0);
+        opened
     }
 
-    /// Reads a piece of a snapshot that was opened here.
+    /// Reads a piece of a snapshot that was opened here: that was audited.
     pub async fn snapshot_read(
         &self,
         request: SnapshotReadRequest,
     ) -> Result<SnapshotPiece, RequestError> {
-        self.permit(None, Asked::Snapshot)?;
+        self.decide(None, Asked::Snapshot)?;
         let SnapshotReadRequest { digest, offset_bytes } = request;
         self.backend.snapshots.read_download(digest, offset_bytes).await
     }

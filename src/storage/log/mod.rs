@@ -131,6 +131,12 @@ impl LogStore {
         stats::collect(&self.inner.shared)
     }
 
+    /// Returns when whatever was appended before is on the disk, and openraft was told. Appends
+    /// that come meanwhile wait.
+    pub async fn flushed(&self) {
+        self.inner.shared.flushed().await;
+    }
+
     /// Refuses new writes, commits what is queued, and ends the writer thread. Blocks until then:
     /// on a runtime call it from `spawn_blocking`. Further calls do nothing. Reads go on.
     pub fn shutdown(&self) {

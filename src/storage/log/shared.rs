@@ -332,6 +332,14 @@ impl Shared {
         self.options.queue_bytes_max.saturating_sub(self.permits.available_permits())
     }
 
+    /// Returns when whatever was appended before is on the disk and openraft was told, or the log
+    /// takes no more.
+    pub(super) async fn flushed(&self) {
+        // Every append gives back what it took of the bound.
+        let all = u32::try_from(self.options.queue_bytes_max).unwrap_or(u32::MAX);
+        let _closed = self.permits.acquire_many(all).await;
+    }
+
     async fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, StorageError> {
         let bounded = bytes.min(self.options.queue_bytes_max);
         let permits = u32::try_from(bounded).unwrap_or(u32::MAX);

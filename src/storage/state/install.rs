@@ -1,8 +1,8 @@
 //! Making a received snapshot the state.
 //!
-//! The next epoch's environment is built from the file beside the current one, with appended
-//! records in bounded transactions that are synced once at the end. The file is verified while it
-//! is read: only when its last byte was found to be right is anything switched.
+//! The next epoch's environment is built from the file beside the current one (`fill`), and synced.
+//! The file is verified while it is read: only when its last byte was found to be right is anything
+//! switched.
 //!
 //! The order on the disk: the new epoch whole and synced; the file in its place among the
 //! snapshots; `CURRENT`. A crash before the last leaves the old state (the leftover epoch and the
@@ -15,19 +15,16 @@ use std::sync::atomic::Ordering;
 
 use super::epoch::EpochDirectory;
 use super::export::contradiction;
+use super::fill::fill;
 use super::layout::meta::LAYOUT_VERSION;
 use super::shared::Shared;
 use super::store::{Loaded, load};
 use super::tables::Tables;
-use super::write::TableWriter;
 use crate::clock;
 use crate::storage::StorageError;
 use crate::storage::crash_point::crash_point;
 use crate::storage::environment::Durability;
 use crate::storage::snapshot::{SnapshotError, SnapshotFile};
-
-/// Bytes of records in one transaction of the build, at most (and one chunk).
-const TRANSACTION_BYTES_MAX: usize = 16 << 20;
 
 /// An epoch built from a file, to be made the state later.
 #[derive(Debug)]
@@ -134,7 +131,7 @@ fn build(
 ) -> Result<Arc<Tables>, StorageError> {
     let map_bytes = shared.options.map_bytes;
     let tables = Arc::new(Tables::open(&epoch.path(), map_bytes, Durability::OnDemand)?);
-    fill(&tables, file)?;
+    fill(&tables, file, |_, _, _| Ok(true))?;
     let meta = {
         let reader = tables.read()?;
         tables.meta(reader.txn())?
@@ -146,25 +143,6 @@ fn build(
     // Closed, to be opened again with every commit synced.
     drop(tables);
     Ok(Arc::new(Tables::open(&epoch.path(), map_bytes, Durability::EveryCommit)?))
-}
-
-/// Appends every record of the file.
-fn fill(tables: &Arc<Tables>, file: &SnapshotFile) -> Result<(), StorageError> {
-    let mut reader = file.reader()?;
-    let mut writer = TableWriter::begin(tables)?;
-    let mut bytes = 0;
-    while let Some(mut chunk) = reader.next_chunk().map_err(|source| file.error(source))? {
-        while let Some((key, value)) = chunk.next_record().map_err(|source| file.error(source))? {
-            writer.append(chunk.table, key, value)?;
-            bytes += key.len() + value.len();
-        }
-        if bytes >= TRANSACTION_BYTES_MAX {
-            writer.commit()?;
-            writer = TableWriter::begin(tables)?;
-            bytes = 0;
-        }
-    }
-    writer.commit()
 }
 
 /// Puts the file among the finished snapshots.

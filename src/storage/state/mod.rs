@@ -29,6 +29,7 @@ mod compaction;
 mod control;
 mod epoch;
 mod export;
+mod fill;
 mod flusher;
 mod head;
 mod install;

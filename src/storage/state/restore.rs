@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::epoch::EpochDirectory;
+use super::fill::fill;
 use super::layout::Table;
 use super::layout::meta::{LAYOUT_VERSION, META_KEY, StateMeta, decode_meta};
 use super::layout::roster::{ROSTER_KEY, encode_roster};
@@ -12,9 +13,6 @@ use crate::storage::StorageError;
 use crate::storage::environment::Durability;
 use crate::storage::snapshot::{SnapshotError, SnapshotFile};
 use crate::types::{LogId, MembershipConfig, Roster};
-
-/// Bytes of records in one transaction, at most (and one chunk).
-const TRANSACTION_BYTES_MAX: usize = 16 << 20;
 
 /// Fills `state` from `file`, verifying it meanwhile. With `founders` it becomes the state of a
 /// new cluster: they are its members, and what the old cluster knew of its own is left out. Users,
@@ -32,7 +30,7 @@ pub(crate) fn restore(
     }
     let epoch = EpochDirectory::open(state)?;
     let tables = std::sync::Arc::new(Tables::open(&epoch.path(), map_bytes, Durability::OnDemand)?);
-    let meta = fill(&tables, file, founders.is_some())?;
+    let meta = fill_for(&tables, file, founders.is_some())?;
     let contradiction = |reason| file.error(SnapshotError::Contradiction { reason });
     let mut meta = meta.ok_or_else(|| contradiction("it does not say where it stands"))?;
     if !file.header().describes(&meta) {
@@ -53,32 +51,20 @@ pub(crate) fn restore(
 }
 
 /// Appends every record that is kept. Answers the `meta` record, which is not written.
-fn fill(
+fn fill_for(
     tables: &std::sync::Arc<Tables>,
     file: &SnapshotFile,
     new_cluster: bool,
 ) -> Result<Option<StateMeta>, StorageError> {
-    let mut reader = file.reader()?;
-    let mut writer = TableWriter::begin(tables)?;
-    let (mut bytes, mut meta) = (0, None);
-    while let Some(mut chunk) = reader.next_chunk().map_err(|source| file.error(source))? {
-        let table = chunk.table;
-        while let Some((key, value)) = chunk.next_record().map_err(|source| file.error(source))? {
-            if table == Table::Meta && key == META_KEY {
-                let decoded = decode_meta(value);
-                meta = Some(decoded.map_err(|error| tables.corrupt(Table::Meta, &error))?);
-            } else if !(new_cluster && is_of_the_old_cluster(table, key)) {
-                writer.append(table, key, value)?;
-                bytes += key.len() + value.len();
-            }
+    let mut meta = None;
+    fill(tables, file, |table, key, value| {
+        if table == Table::Meta && key == META_KEY {
+            let decoded = decode_meta(value);
+            meta = Some(decoded.map_err(|error| tables.corrupt(Table::Meta, &error))?);
+            return Ok(false);
         }
-        if bytes >= TRANSACTION_BYTES_MAX {
-            writer.commit()?;
-            writer = TableWriter::begin(tables)?;
-            bytes = 0;
-        }
-    }
-    writer.commit()?;
+        Ok(!(new_cluster && is_of_the_old_cluster(table, key)))
+    })?;
     Ok(meta)
 }
 

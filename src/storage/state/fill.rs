@@ -1,0 +1,81 @@
+//! Filling a new environment with the records of a snapshot file.
+//!
+//! Records are appended in bounded transactions, and the file is verified while it is read. The
+//! environment's commits do not wait for the disk: a thread of its own sends them there while the
+//! next ones are made, so that the one sync that counts, the caller's at the end, has little left to
+//! do, and the disk has no gigabytes to write in a burst while others wait for it.
+//!
+//! # On failure
+//! What was written is of no use: the caller removes the environment. A sync that failed is an
+//! error here, as the system reports it once and never again.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use super::layout::Table;
+use super::tables::Tables;
+use super::write::TableWriter;
+use crate::storage::StorageError;
+use crate::storage::snapshot::SnapshotFile;
+
+/// Bytes of records in one transaction, at most (and one chunk).
+const TRANSACTION_BYTES_MAX: usize = 16 << 20;
+const THREAD_NAME: &str = "state-fill-sync";
+
+/// Appends every record of `file` that `takes` answers true for. The caller syncs what it adds.
+/// Blocks.
+pub(super) fn fill(
+    tables: &Arc<Tables>,
+    file: &SnapshotFile,
+    takes: impl FnMut(Table, &[u8], &[u8]) -> Result<bool, StorageError>,
+) -> Result<(), StorageError> {
+    thread::scope(|scope| {
+        // One that waits is enough: a sync takes along whatever was committed before it began.
+        let (committed, commits) = sync_channel(1);
+        let syncer = thread::Builder::new()
+            .name(THREAD_NAME.to_owned())
+            .spawn_scoped(scope, move || sync_along(tables, &commits))
+            .map_err(|source| StorageError::Thread { name: THREAD_NAME, source })?;
+        let filled = append_all(tables, file, takes, &committed);
+        drop(committed);
+        let synced = syncer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        filled.and(synced)
+    })
+}
+
+/// Syncs after each commit that it hears of, until there are no more.
+fn sync_along(tables: &Tables, commits: &Receiver<()>) -> Result<(), StorageError> {
+    while commits.recv().is_ok() {
+        tables.environment().sync()?;
+    }
+    Ok(())
+}
+
+fn append_all(
+    tables: &Arc<Tables>,
+    file: &SnapshotFile,
+    mut takes: impl FnMut(Table, &[u8], &[u8]) -> Result<bool, StorageError>,
+    committed: &SyncSender<()>,
+) -> Result<(), StorageError> {
+    let mut reader = file.reader()?;
+    let mut writer = TableWriter::begin(tables)?;
+    let mut bytes = 0;
+    while let Some(mut chunk) = reader.next_chunk().map_err(|source| file.error(source))? {
+        let table = chunk.table;
+        while let Some((key, value)) = chunk.next_record().map_err(|source| file.error(source))? {
+            if takes(table, key, value)? {
+                writer.append(table, key, value)?;
+                bytes += key.len() + value.len();
+            }
+        }
+        if bytes >= TRANSACTION_BYTES_MAX {
+            writer.commit()?;
+            // Full or gone: it will sync this one as well, or has failed, which is seen at the end.
+            let _ = committed.try_send(());
+            writer = TableWriter::begin(tables)?;
+            bytes = 0;
+        }
+    }
+    writer.commit()
+}
