@@ -109,9 +109,16 @@ def backup(cluster, directory):
     return {"seconds": seconds, "bytes": size}
 
 
-def tool(cluster, endpoints, *arguments, may_fail=False):
-    """Runs the system's command line to its end. Answers its output; none when it failed and
-    may."""
+def tool(cluster, endpoints, *arguments):
+    """Runs the system's command line to its end. Answers its output."""
+    output, complaint = attempt(cluster, endpoints, *arguments)
+    if output is None:
+        raise CompareError(f"{' '.join(arguments)} failed: {complaint}")
+    return output
+
+
+def attempt(cluster, endpoints, *arguments):
+    """The same, but that it may fail: answers its output, none when it did, and its complaint."""
     if cluster.system == "chainfire":
         command = [cluster.binary, "--timeout", "60s", "--endpoints", endpoints,
                    "--credentials", cluster.credentials, *arguments]
@@ -121,11 +128,7 @@ def tool(cluster, endpoints, *arguments, may_fail=False):
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
         env=environment() | {"ETCDCTL_API": "3"}, start_new_session=True,
         preexec_fn=die_with_parent)
-    if done.returncode == 0:
-        return done.stdout
-    if may_fail:
-        return None
-    raise CompareError(f"{' '.join(command)} failed: {done.stderr.strip()}")
+    return done.stdout if done.returncode == 0 else None, done.stderr.strip()
 
 
 class Newcomer:
@@ -183,11 +186,14 @@ class Newcomer:
         members = command.index("--initial-cluster") + 1
         command[members] += f",{self.node.name}={peer}"
         self.node.start([*command, "--initial-cluster-state", "existing"])
-        promote = ["member", "promote", self.member]
-        while tool(self.cluster, endpoints, *promote, may_fail=True) is None:
+        while True:
+            promoted, complaint = attempt(
+                self.cluster, endpoints, "member", "promote", self.member)
+            if promoted is not None:
+                return
             self.look()
             if time.monotonic() > until:
-                raise CompareError(f"etcd's learner was not promoted in {JOIN_TIMEOUT_S} s")
+                raise CompareError(f"etcd's learner is still not promoted: {complaint}")
             time.sleep(LOOK_EVERY_S)
 
     def look(self):
@@ -199,10 +205,14 @@ class Newcomer:
     def leave(self):
         """It is removed. etcd refuses that until the new member has been there for some seconds."""
         until = time.monotonic() + LEAVE_TIMEOUT_S
-        remove = ["member", "remove", self.member]
-        while tool(self.cluster, self.cluster.endpoints, *remove, may_fail=True) is None:
+        while True:
+            removed, complaint = attempt(
+                self.cluster, self.cluster.endpoints, "member", "remove", self.member)
+            # One that was removed and told so too late is not found the next time.
+            if removed is not None or "not found" in complaint.lower():
+                return
             if time.monotonic() > until:
-                raise CompareError(f"{self.cluster.system} did not remove the node that joined")
+                raise CompareError(f"{self.cluster.system} does not remove the node: {complaint}")
             time.sleep(LOOK_EVERY_S)
 
     def end(self):

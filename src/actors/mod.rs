@@ -30,7 +30,7 @@ mod supervisor;
 pub use auth::{AuthHandle, AuthView, ClientKeys, Denial, Keyring, KeysInForce, PeerKeys};
 pub use exit::ExitReason;
 pub use mailbox::{Mailbox, MailboxError};
-pub use membership::MembershipHandle;
+pub use membership::{MembershipHandle, SEEDING_STAGES};
 pub use raft::RaftHandle;
 pub use snapshot::{Pace, PreseedError, PreseedProgress, PreseedTarget, SnapshotHandle};
 pub use supervisor::{

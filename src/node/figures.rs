@@ -1,6 +1,6 @@
 //! What the metrics ask the node's parts for at each scrape.
 
-use crate::actors::NodeHandles;
+use crate::actors::{NodeHandles, SEEDING_STAGES};
 use crate::storage::log::LogStore;
 use crate::storage::state::StateStore;
 use crate::telemetry::{DatabaseFigures, JoinFigures, NodeMetrics, RaftFigures};
@@ -42,12 +42,14 @@ pub(super) fn register(
     });
 }
 
-/// The joins: by phase on every node, how far each is on the leader.
+/// The joins: by stage, which the leader knows more of than others, and how far each is on the
+/// leader.
 fn joins(metrics: &NodeMetrics, handles: &NodeHandles) {
     let joins = handles.membership.joins();
-    for phase in JoinPhase::ALL.into_iter().filter(|phase| !phase.is_over()) {
-        let count = joins.iter().filter(|it| it.join.progress.phase == phase).count();
-        metrics.joins_open(phase.name(), count);
+    let phases = JoinPhase::ALL.into_iter().filter(|phase| !phase.is_over());
+    for stage in phases.map(|phase| phase.name()).chain(SEEDING_STAGES) {
+        let count = joins.iter().filter(|it| it.join.is_open() && it.stage == stage).count();
+        metrics.joins_open(stage, count);
     }
     let leads = handles.raft.leader_id() == Some(handles.raft.node().node_id);
     for status in joins {

@@ -271,9 +271,10 @@ pub const CONSENSUS_SNAPSHOTS_SENT: Metric = counter(
     "chainfire_consensus_snapshots_sent_total",
     "Snapshots that consensus gave to a member whose log had fallen behind; joins need none.",
 );
-/// Label: `phase`.
+/// Label: `stage`, the phase, or what the leader knows of the phase `seeding`: `exporting`,
+/// `transferring`, `applying`, `applied`, `failing`.
 pub const JOINS_OPEN: Metric =
-    gauge("chainfire_joins_open", Unit::Count, "Joins under way, by the phase they are in.");
+    gauge("chainfire_joins_open", Unit::Count, "Joins under way, by the stage they are in.");
 /// Label: `outcome`, `joined`, `failed` or `cancelled`.
 pub const JOINS_ENDED: Metric =
     counter("chainfire_joins_total", "Joins that this node, leading, brought to an end.");

@@ -371,9 +371,9 @@ impl NodeMetrics {
         counter(&self.inner.recorder, &c::JOINS_ENDED, labels).increment(1);
     }
 
-    /// Sets how many joins are in `phase`.
-    pub fn joins_open(&self, phase: &'static str, joins: usize) {
-        let labels = static_labels([("phase", phase)]);
+    /// Sets how many joins are in `stage`.
+    pub fn joins_open(&self, stage: &'static str, joins: usize) {
+        let labels = static_labels([("stage", stage)]);
         gauge(&self.inner.recorder, &c::JOINS_OPEN, labels).set(joins as f64);
     }
 

@@ -230,6 +230,8 @@ async fn a_cancelled_join_leaves_nothing_behind() {
     let table = chainfire(&["--endpoints", &endpoint, "join", "status"]);
     let table = String::from_utf8_lossy(&table.stdout).into_owned();
     assert!(table.contains("transferring") && table.contains("n2"), "{table}");
+    let transferring = || metric(&cluster.nodes[0], "chainfire_joins_open{stage=\"transferring\"}");
+    eventually("the metrics say so", async || (transferring() > 0.0).then_some(())).await;
 
     let cancelled = chainfire(&["--endpoints", &endpoint, "member", "cancel", "n2"]);
     assert_eq!(String::from_utf8_lossy(&cancelled.stdout), "node 2 is no longer joining\n");

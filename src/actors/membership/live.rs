@@ -88,13 +88,18 @@ impl Transfer {
     }
 }
 
+/// What the phase `seeding` is divided into, as far as the leader knows it.
+pub const SEEDING_STAGES: [&str; 5] =
+    ["exporting", "transferring", "applying", "applied", "failing"];
+
 fn stage(phase: &SeedPhase) -> &'static str {
+    let [exporting, transferring, applying, applied, failing] = SEEDING_STAGES;
     match phase {
-        SeedPhase::Exporting => "exporting",
-        SeedPhase::Transferring => "transferring",
-        SeedPhase::Installing => "applying",
-        SeedPhase::Done(_) => "applied",
-        SeedPhase::Failed(_) => "failing",
+        SeedPhase::Exporting => exporting,
+        SeedPhase::Transferring => transferring,
+        SeedPhase::Installing => applying,
+        SeedPhase::Done(_) => applied,
+        SeedPhase::Failed(_) => failing,
     }
 }
 

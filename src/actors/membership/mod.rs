@@ -35,6 +35,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
+pub use live::SEEDING_STAGES;
 pub(super) use actor::{MembershipActor, MembershipArgs, MembershipMessage};
 
 use self::live::LiveJoins;
