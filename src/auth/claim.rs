@@ -92,14 +92,13 @@ impl<'a> Claim<'a> {
 
     fn from_header(header: &'a [u8], headers: &[Header<'a>]) -> Result<Self, AuthError> {
         let header = std::str::from_utf8(header).map_err(|_| header_error("it is not text"))?;
-        let fields = match header.strip_prefix(ALGORITHM).map(|rest| (rest, rest.strip_prefix(' ')))
-        {
-            Some((_, Some(fields))) => fields,
-            Some(("", None)) => "",
-            _ => return Err(header_error("the algorithm must be AWS4-HMAC-SHA256")),
+        let other = header_error("the algorithm must be AWS4-HMAC-SHA256");
+        let mut rest = match header.strip_prefix(ALGORITHM) {
+            Some("") => "",
+            Some(rest) => rest.strip_prefix(' ').ok_or(other)?,
+            None => return Err(other),
         };
         let [mut credential, mut signed_headers, mut signature] = [None; 3];
-        let mut rest = fields;
         while !rest.is_empty() {
             let (field, after) = rest.split_once(',').unwrap_or((rest, ""));
             rest = after;

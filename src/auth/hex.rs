@@ -9,23 +9,26 @@ pub fn encode(bytes: &[u8]) -> String {
     String::from_utf8(out).expect("hex digits are ASCII")
 }
 
-/// Appends lower-case hex to `out`. By arithmetic rather than a table, so that a hash is encoded
-/// in a few vector instructions: a signature needs six.
+/// Appends lower-case hex to `out`.
 pub(super) fn encode_into(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
     out.resize(start + 2 * bytes.len(), 0);
-    for (digits, byte) in out[start..].chunks_exact_mut(2).zip(bytes) {
-        digits.copy_from_slice(&[lower_digit(byte >> 4), lower_digit(byte & 15)]);
-    }
+    write_digits(&mut out[start..], bytes);
 }
 
-/// Lower-case hex of 32 bytes, on the stack.
+/// Lower-case hex of a hash, on the stack.
 pub(super) fn encode_hash(hash: &[u8; 32]) -> [u8; 64] {
     let mut digits = [0; 64];
-    for (digits, byte) in digits.chunks_exact_mut(2).zip(hash) {
+    write_digits(&mut digits, hash);
+    digits
+}
+
+/// By arithmetic rather than a table: a hash is a few vector instructions, and a signature needs
+/// several.
+fn write_digits(out: &mut [u8], bytes: &[u8]) {
+    for (digits, byte) in out.chunks_exact_mut(2).zip(bytes) {
         digits.copy_from_slice(&[lower_digit(byte >> 4), lower_digit(byte & 15)]);
     }
-    digits
 }
 
 fn lower_digit(value: u8) -> u8 {

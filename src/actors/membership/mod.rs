@@ -35,8 +35,8 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-pub use live::SEEDING_STAGES;
 pub(super) use actor::{MembershipActor, MembershipArgs, MembershipMessage};
+pub use live::SEEDING_STAGES;
 
 use self::live::LiveJoins;
 use self::steps::StepContext;
