@@ -116,6 +116,7 @@ impl SigningKey {
 
     /// What signs every text that begins with the concatenation of `parts`, which it need not be
     /// given again.
+    #[cfg(feature = "server")]
     pub(super) fn beginning_with(&self, parts: &[&[u8]]) -> Self {
         Self { keyed: self.absorb(parts) }
     }
