@@ -361,7 +361,8 @@ async fn memory_holds_no_more_than_its_share_and_reads_do_not_notice() {
     for chunk in written.chunks(7) {
         append(&log, chunk.to_vec()).await.unwrap();
     }
-    until(&log, |stats| stats.disk_entries == 100).await;
+    // Memory gives up what the disk holds just after that.
+    until(&log, |stats| stats.disk_entries == 100 && stats.tail_bytes <= 20_000).await;
     let stats = log.stats().unwrap();
     assert!(stats.tail_bytes <= 20_000 && stats.tail_entries >= 10, "{stats:?}");
     assert_eq!((stats.first_index, stats.last_index), (Some(0), Some(99)));
