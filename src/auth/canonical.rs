@@ -13,7 +13,7 @@
 //! repeated headers and takes any path. What a request of ours may look like is the verifier's to
 //! say.
 
-use super::encode::{MalformedPercent, Part, decode_pair, encode_into};
+use super::encode::{MalformedPercent, Part, encode_into, split_escape};
 
 /// One header line: a name and its value.
 pub type Header<'a> = (&'a str, &'a [u8]);
@@ -96,9 +96,9 @@ pub fn canonical_path(sent: &str) -> Result<String, MalformedPercent> {
     while let Some(literal) = rest.iter().position(|byte| *byte == b'%') {
         // A `/` as it stands separates segments; one that was escaped is part of one.
         encode_into(&mut out, &rest[..literal], Part::Path);
-        let [_, high, low, after @ ..] = &rest[literal..] else { return Err(MalformedPercent) };
-        encode_into(&mut out, &[decode_pair(*high, *low)?], Part::Query);
-        rest = after;
+        let byte;
+        (byte, rest) = split_escape(&rest[literal..])?;
+        encode_into(&mut out, &[byte], Part::Query);
     }
     encode_into(&mut out, rest, Part::Path);
     if out.is_empty() {

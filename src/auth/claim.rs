@@ -57,8 +57,6 @@ pub(super) struct Claim<'a> {
 pub(super) struct Credential<'a> {
     pub(super) access_key_id: &'a str,
     pub(super) scope: ScopeParts<'a>,
-    /// Everything after the id, as it is signed.
-    pub(super) scope_text: &'a str,
 }
 
 fn header_error(reason: &'static str) -> AuthError {
@@ -198,13 +196,13 @@ fn read_credential(
     error: fn(&'static str) -> AuthError,
 ) -> Result<Credential<'_>, AuthError> {
     let parts = || {
-        let (access_key_id, scope_text) = cut(text, b'/')?;
-        let (day, rest) = cut(scope_text, b'/')?;
+        let (access_key_id, rest) = cut(text, b'/')?;
+        let (day, rest) = cut(rest, b'/')?;
         let (region, rest) = cut(rest, b'/')?;
         let (service, terminator) = cut(rest, b'/')?;
         let is_last = !terminator.contains('/');
         let scope = ScopeParts { day, region, service };
-        is_last.then_some((Credential { access_key_id, scope, scope_text }, terminator))
+        is_last.then_some((Credential { access_key_id, scope }, terminator))
     };
     let (credential, terminator) =
         parts().ok_or_else(|| error("Credential must be KEY/DAY/CLUSTER/SERVICE/aws4_request"))?;

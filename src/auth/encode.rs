@@ -58,19 +58,20 @@ pub fn percent_decode(text: &[u8]) -> Result<Vec<u8>, MalformedPercent> {
     let mut rest = text;
     while let Some(literal) = rest.iter().position(|byte| *byte == b'%') {
         out.extend_from_slice(&rest[..literal]);
-        let [_, high, low, after @ ..] = &rest[literal..] else { return Err(MalformedPercent) };
-        out.push(decode_pair(*high, *low)?);
-        rest = after;
+        let byte;
+        (byte, rest) = split_escape(&rest[literal..])?;
+        out.push(byte);
     }
     out.extend_from_slice(rest);
     Ok(out)
 }
 
-/// The byte that two hex digits of either case are.
-pub(super) fn decode_pair(high: u8, low: u8) -> Result<u8, MalformedPercent> {
-    let value = |digit: u8| char::from(digit).to_digit(16).ok_or(MalformedPercent);
+/// The byte that the escape at the beginning of `text` stands for, and what comes after it.
+pub(super) fn split_escape(text: &[u8]) -> Result<(u8, &[u8]), MalformedPercent> {
+    let [b'%', high, low, after @ ..] = text else { return Err(MalformedPercent) };
+    let value = |digit: &u8| char::from(*digit).to_digit(16).ok_or(MalformedPercent);
     let byte = value(high)? * 16 + value(low)?;
-    Ok(u8::try_from(byte).expect("two hex digits are a byte"))
+    Ok((u8::try_from(byte).expect("two hex digits are a byte"), after))
 }
 
 #[cfg(test)]

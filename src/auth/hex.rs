@@ -17,6 +17,7 @@ pub(super) fn encode_into(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Lower-case hex of a hash, on the stack.
+#[cfg(feature = "server")]
 pub(super) fn encode_hash(hash: &[u8; 32]) -> [u8; 64] {
     let mut digits = [0; 64];
     write_digits(&mut digits, hash);

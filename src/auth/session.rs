@@ -15,9 +15,9 @@
 
 use sha2::{Digest, Sha256};
 
+use super::AmzDate;
 use super::hex;
-use super::signing_key::{ALGORITHM, Scope, Signature, SigningKey, sha256};
-use super::{AmzDate, TERMINATOR};
+use super::signing_key::{Scope, Signature, SigningKey, sha256, write_string_to_sign_head};
 
 /// How far a client's clock may be from ours, in seconds, either way.
 pub const SESSION_SKEW_SECONDS_MAX: u64 = 15 * 60;
@@ -191,23 +191,8 @@ impl FrameSigner {
     fn write_text(&mut self) {
         let text = &mut self.text;
         text.clear();
-        for part in [
-            ALGORITHM,
-            "\n",
-            &self.date.1,
-            "\n",
-            &self.scope.day,
-            "/",
-            &self.scope.region,
-            "/",
-            &self.scope.service,
-            "/",
-            TERMINATOR,
-            "\n",
-        ] {
-            text.extend_from_slice(part.as_bytes());
-        }
-        text.extend_from_slice(&hex::encode_hash(&sha256(&self.canonical)));
+        write_string_to_sign_head(text, self.date.1.as_bytes(), (&self.scope).into());
+        hex::encode_into(text, &sha256(&self.canonical));
     }
 }
 

@@ -114,11 +114,10 @@ impl SigningKey {
         self.absorb(parts).verify_slice(&signature.0).is_ok()
     }
 
-    /// What signs every text that begins with the concatenation of `parts`, which it need not be
-    /// given again.
+    /// What signs every text that begins with `head`, which it need not be given again.
     #[cfg(feature = "server")]
-    pub(super) fn beginning_with(&self, parts: &[&[u8]]) -> Self {
-        Self { keyed: self.absorb(parts) }
+    pub(super) fn beginning_with(&self, head: &[u8]) -> Self {
+        Self { keyed: self.absorb(&[head]) }
     }
 
     fn absorb(&self, parts: &[&[u8]]) -> Hmac<Sha256> {
@@ -152,15 +151,25 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 /// What is signed: the algorithm, the date, the scope, and the hash of the canonical request.
 pub fn string_to_sign(date: AmzDate, scope: &Scope, canonical_request: &[u8]) -> Vec<u8> {
-    let (date, scope) = (date.text(), scope.to_string());
-    let mut text = string_to_sign_head(&date, scope.as_bytes()).concat();
-    text.extend_from_slice(&hex::encode_hash(&sha256(canonical_request)));
+    let mut text = Vec::with_capacity(STRING_TO_SIGN_BYTES);
+    write_string_to_sign_head(&mut text, &date.text(), scope.into());
+    hex::encode_into(&mut text, &sha256(canonical_request));
     text
 }
 
-/// All of it but the hash, in parts, of a date and a scope as they are written.
-pub(super) fn string_to_sign_head<'a>(date: &'a [u8], scope: &'a [u8]) -> [&'a [u8]; 6] {
-    [ALGORITHM.as_bytes(), b"\n", date, b"\n", scope, b"\n"]
+/// About how long a string to sign is.
+pub(super) const STRING_TO_SIGN_BYTES: usize = 192;
+
+/// Appends all of a string to sign but the hash; `date` as it is written.
+pub(super) fn write_string_to_sign_head(text: &mut Vec<u8>, date: &[u8], scope: ScopeParts<'_>) {
+    let ScopeParts { day, region, service } = scope;
+    for line in [ALGORITHM.as_bytes(), date] {
+        text.extend_from_slice(line);
+        text.push(b'\n');
+    }
+    for part in [day, "/", region, "/", service, "/", TERMINATOR, "\n"] {
+        text.extend_from_slice(part.as_bytes());
+    }
 }
 
 #[cfg(test)]

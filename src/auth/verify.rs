@@ -18,7 +18,9 @@ use super::claim::{Claim, EXPIRES_SECONDS_MAX, Mode, values};
 use super::error::AuthError;
 use super::key_cache::{KeyCache, KeyLookup};
 use super::signed_headers::{self, CONTENT_SHA256};
-use super::signing_key::{Signature, SigningKey, sha256, string_to_sign_head};
+use super::signing_key::{
+    STRING_TO_SIGN_BYTES, Signature, SigningKey, sha256, write_string_to_sign_head,
+};
 use super::target::Target;
 use super::{AmzDate, hex};
 use crate::types::Principal;
@@ -246,12 +248,11 @@ pub fn check_head(
     let canonical = canonical.to_bytes();
     let credential = claim.credential;
     let (principal, key) = cache.signing_key(keys, credential.access_key_id, credential.scope);
+    let mut signed_head = Vec::with_capacity(STRING_TO_SIGN_BYTES);
+    write_string_to_sign_head(&mut signed_head, claim.date_text, credential.scope);
     let signed = Signed {
         canonical,
-        key: key.beginning_with(&string_to_sign_head(
-            claim.date_text,
-            credential.scope_text.as_bytes(),
-        )),
+        key: key.beginning_with(&signed_head),
         signature: claim.signature,
         known: principal.is_some(),
     };

@@ -13,10 +13,9 @@ use crate::http::gateway::{
 };
 use crate::rpc::server::{DirectCaller, DirectStore};
 use crate::telemetry::NodeMetrics;
-use crate::telemetry::audit::{AuditCaller, AuditLog, AuditRecord, Decision};
+use crate::telemetry::audit::{AuditCaller, AuditLog, AuditRecord, Decision, id_of_one_request};
 use crate::types::{
-    Answer, ClientId, Member, NodeStatus, Operation, RangeAnswer, RangeRequest, RequestId,
-    TxnAnswer, TxnRequest,
+    Answer, Member, NodeStatus, Operation, RangeAnswer, RangeRequest, TxnAnswer, TxnRequest,
 };
 
 /// What a gateway is made of.
@@ -111,11 +110,9 @@ impl GatewayStore for Store {
             peer: Some(remote),
         };
         let path: String = path.chars().take(AUDITED_PATH_CHARS_MAX).collect();
-        // It stands for itself: a session of one request.
-        let id = RequestId { client: ClientId(request_id), sequence: 0, lowest_unanswered: 0 };
         self.audit.record(AuditRecord {
             caller: Arc::new(caller),
-            request_id: Some(id),
+            request_id: Some(id_of_one_request(request_id)),
             action: "http",
             target: format!("{method} {path}"),
             decision: Decision::Refused(code),

@@ -27,6 +27,7 @@ use crate::rpc::api::{
 };
 use crate::rpc::peer::ForwardedWrite;
 use crate::rpc::transport::SessionUser;
+use crate::telemetry::audit::id_of_one_request;
 use crate::telemetry::{AuditCaller, AuditLog, AuditRecord, Decision};
 use crate::types::{
     Answer, Asked, ClientId, ClusterReply, ClusterRequest, Member, NodeStatus, Operation,
@@ -84,7 +85,7 @@ pub struct StoreSession {
 pub(super) struct Permit<'a> {
     /// The rules it was decided by.
     pub(super) auth_revision: u64,
-    /// Its audit line, when it is to change something.
+    /// Its audit line, when it is to have one.
     audited: Option<Audited<'a>>,
 }
 
@@ -115,10 +116,8 @@ impl StoreSession {
         long_reads: Arc<Semaphore>,
     ) -> Self {
         let DirectCaller { user, remote, request_id } = caller;
-        // It stands for itself: a session of one request.
-        let client = ClientId(request_id);
-        let line_id = Some(RequestId { client, sequence: 0, lowest_unanswered: 0 });
-        Self::of(backend, user, Some(remote), line_id, long_reads)
+        let line_id = id_of_one_request(request_id);
+        Self::of(backend, user, Some(remote), Some(line_id), long_reads)
     }
 
     fn of(

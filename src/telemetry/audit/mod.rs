@@ -29,7 +29,7 @@ use file::AuditFile;
 
 use super::NodeMetrics;
 use crate::clock;
-use crate::types::RequestId;
+use crate::types::{ClientId, RequestId};
 
 /// Lines that may wait for the thread.
 const QUEUE_LINES_MAX: usize = 16_384;
@@ -73,6 +73,11 @@ pub struct AuditRecord {
     pub outcome: &'static str,
     /// The revision it made, of the store or of users, roles and keys; 0 when it made none.
     pub revision: u64,
+}
+
+/// How a line names a request that is a session of its own: it stands for itself.
+pub fn id_of_one_request(request_id: u128) -> RequestId {
+    RequestId { client: ClientId(request_id), sequence: 0, lowest_unanswered: 0 }
 }
 
 /// A record and when it was made, by the wall clock.
