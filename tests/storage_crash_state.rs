@@ -16,6 +16,7 @@ mod support;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use chainfire::machine::StateView;
 use chainfire::storage::{SnapshotFile, StateOptions, StateStore, crash_point};
@@ -86,12 +87,24 @@ fn small() -> StateOptions {
     StateOptions { flush_bytes: 8 << 10, ..hasty() }
 }
 
+/// The same, and an installed snapshot's history follows a few versions at a time.
+fn settling() -> StateOptions {
+    StateOptions {
+        install_history_bytes: 0,
+        settle_bytes: 4_000,
+        settle_rest: Duration::ZERO,
+        ..small()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "the other tests start it"]
 async fn as_a_child() {
     let directory = std::env::var(DIRECTORY).unwrap();
-    let (store, mut watch) = open(Path::new(&directory), small()).unwrap();
-    match std::env::var(SCENARIO).unwrap().as_str() {
+    let scenario = std::env::var(SCENARIO).unwrap();
+    let options = if scenario == "settle" { settling() } else { small() };
+    let (store, mut watch) = open(Path::new(&directory), options).unwrap();
+    match scenario.as_str() {
         "apply" => apply_for_ever(&store).await,
         "compact" => {
             apply_up_to(&store, UNCOMPACTED.end + 20).await;
@@ -107,7 +120,7 @@ async fn as_a_child() {
             build_snapshot(&store).await.unwrap();
             apply_for_ever(&store).await;
         }
-        "install" => {
+        "install" | "settle" => {
             apply_up_to(&store, 100).await;
             store.flush().await.unwrap();
             let file = Path::new(&directory).canonicalize().unwrap().join("incoming/received");
@@ -353,6 +366,33 @@ async fn killed_in_an_install_the_old_state_or_the_new_one_is_there() {
         let epochs = std::fs::read_dir(directory.path().join("state")).unwrap().count();
         assert_eq!(epochs, 2, "{point}: CURRENT and one epoch");
         goes_on(store, directory.path()).await;
+    }
+}
+
+#[tokio::test]
+async fn killed_while_history_follows_none_of_it_is_lost() {
+    let donor = tempfile::tempdir().unwrap();
+    let (donor_store, _watch) = open(donor.path(), unhurried()).unwrap();
+    apply_up_to(&donor_store, 200).await;
+    let snapshot = build_snapshot(&donor_store).await.unwrap();
+    let old_state = ["install.built", "install.before_switch"];
+    let new_state = [
+        "install.after_switch",
+        "state.before_settle_commit",
+        "state.before_settle_commit:3",
+        "state.after_settle_commit",
+        "state.after_settle_commit:5",
+    ];
+    for point in old_state.into_iter().chain(new_state) {
+        let directory = tempfile::tempdir().unwrap();
+        let durable = crash("settle", point, directory.path(), Some(snapshot.path()));
+        let (store, _watch) = open(directory.path(), settling()).unwrap();
+        let found = whole(&store);
+        assert!(found >= durable, "{point}: {found:?} of {durable:?}");
+        assert_eq!(found >= Some(199), new_state.contains(&point), "{point}");
+        goes_on(store, directory.path()).await;
+        let backlog = directory.path().join("state/2/backlog.snap");
+        assert!(!backlog.exists(), "{point}: it was gone when every version was counted");
     }
 }
 

@@ -32,6 +32,9 @@ const MAP_GRANULARITY_BYTES: u64 = 64 * 1024;
 /// "Input/output error", on every Unix.
 const EIO: i32 = 5;
 
+/// LMDB's name for the database file.
+const DATA_NAME: &str = "data.mdb";
+
 /// The file written to see whether there is room, and how much of it.
 const PROBE_NAME: &str = "room.probe";
 const PROBE_BYTES: usize = 64 * 1024;
@@ -144,6 +147,22 @@ impl Environment {
         self.env.force_sync().map_err(|source| self.error("sync", source))
     }
 
+    /// Has the file system set room aside for the database file to grow by `bytes`, where it can do
+    /// that. The file does not grow by it.
+    ///
+    /// # Errors
+    /// There is no such room, on the disk or in the environment.
+    pub(crate) fn reserve(&self, bytes: u64) -> Result<(), StorageError> {
+        let path = self.path.join(DATA_NAME);
+        let failed = |source| self.error("reserve room for", heed::Error::Io(source));
+        let file = fs::File::options().write(true).open(path).map_err(failed)?;
+        let end = file.metadata().map_err(failed)?.len();
+        if end.saturating_add(bytes) > self.map_bytes {
+            return Err(self.error("reserve room in", heed::Error::Mdb(heed::MdbError::MapFull)));
+        }
+        reserve(&file, end, bytes).map_err(failed)
+    }
+
     /// Bytes of the database file.
     pub(crate) fn file_bytes(&self) -> Result<u64, StorageError> {
         self.env.real_disk_size().map_err(|source| self.error("measure", source))
@@ -152,7 +171,7 @@ impl Environment {
     /// LMDB says EIO for a broken disk and also for a write that was cut short, as the last one
     /// on a full disk is. So ask the disk: is there room where the database file ends?
     fn probe_room(&self) -> io::Result<()> {
-        let end = fs::metadata(self.path.join("data.mdb"))?.len();
+        let end = fs::metadata(self.path.join(DATA_NAME))?.len();
         let path = self.path.join(PROBE_NAME);
         let write = || {
             let mut file = fs::File::create(&path)?;
@@ -170,6 +189,38 @@ impl Environment {
     pub(crate) fn error(&self, action: &'static str, source: heed::Error) -> StorageError {
         StorageError::database(action, &self.path, self.map_bytes, source)
     }
+}
+
+/// Allocates what follows `end` in a file, without making it longer.
+#[cfg(target_os = "linux")]
+fn reserve(file: &fs::File, end: u64, bytes: u64) -> io::Result<()> {
+    use std::os::fd::AsRawFd as _;
+
+    let too_long = |_| io::Error::from(io::ErrorKind::FileTooLarge);
+    let end = libc::off_t::try_from(end).map_err(too_long)?;
+    let bytes = libc::off_t::try_from(bytes).map_err(too_long)?;
+    loop {
+        // SAFETY: the descriptor is that of an open file, and no memory is passed. The mode neither
+        // changes the file's bytes nor its length, so what LMDB maps stays as it is.
+        let outcome =
+            unsafe { libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, end, bytes) };
+        if outcome == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => {}
+            // The file system cannot: a full disk shows when it is full.
+            Some(libc::EOPNOTSUPP | libc::ENOSYS) => return Ok(()),
+            _ => return Err(error),
+        }
+    }
+}
+
+/// A full disk shows when it is full.
+#[cfg(not(target_os = "linux"))]
+fn reserve(_file: &fs::File, _end: u64, _bytes: u64) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]

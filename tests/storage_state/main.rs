@@ -5,6 +5,7 @@
 
 mod access;
 mod applying;
+mod backlog;
 #[allow(dead_code, reason = "the machine's own tests use the rest")]
 #[path = "../machine_properties/clients.rs"]
 mod clients;

@@ -26,6 +26,7 @@ use crate::config::RaftConfig;
 use crate::consensus::TypeConfig;
 use crate::storage::StorageError;
 use crate::storage::log::LogStats;
+use crate::storage::snapshot::SnapshotFile;
 use crate::types::NodeId;
 
 /// How often the log's length is looked at.
@@ -187,8 +188,15 @@ fn on_snapshot_due(state: &mut RaftState, myself: ActorRef<RaftMessage>) {
     }
     state.building = true;
     let raft = state.args.raft.clone();
+    let recent_entries = state.args.config.snapshot_every_entries / 2;
     tokio::spawn(async move {
-        let built = raft.shared.state.prepare_snapshot().await;
+        let applied = raft.applied_log_id().map_or(0, |applied| applied.index);
+        // One that was written to be given away serves as well.
+        let is_recent = |file: &SnapshotFile| {
+            let last = file.header().last_log_id.map_or(0, |last| last.index);
+            applied.saturating_sub(last) < recent_entries
+        };
+        let built = raft.shared.state.prepare_snapshot(is_recent).await;
         if built.is_ok() {
             // Takes what was prepared. An error as in `tend_log`.
             let _ = raft.shared.raft.trigger().snapshot().await;

@@ -111,7 +111,7 @@ impl RaftHandle {
 
     /// Has the log purged up to the snapshot that is written now.
     pub(crate) async fn purge_behind_a_snapshot(&self) -> u64 {
-        self.shared.state.prepare_snapshot().await.expect("written");
+        self.shared.state.prepare_snapshot(|_| false).await.expect("written");
         self.shared.raft.trigger().snapshot().await.expect("running");
         let mut metrics = self.shared.raft.metrics();
         let file = self.shared.state.current_snapshot().expect("it was just written");

@@ -14,9 +14,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::error::SnapshotError;
 use super::format::DIGEST_BYTES;
 use super::header::SnapshotHeader;
-use super::reader::SnapshotReader;
+use super::reader::{Chunk, SnapshotReader};
+use super::stored::StoredChunk;
 use crate::consensus::{TypeConfig, log_id_to_openraft};
 use crate::storage::StorageError;
+use crate::storage::state::layout::Table;
 use crate::types::ClusterId;
 
 /// Bytes read at a time while verifying.
@@ -33,6 +35,8 @@ struct Inner {
     path: PathBuf,
     file: File,
     header: SnapshotHeader,
+    /// Bytes before the first chunk.
+    head_bytes: u64,
     size_bytes: u64,
     digest: [u8; DIGEST_BYTES],
     given_up: AtomicBool,
@@ -55,14 +59,16 @@ impl SnapshotFile {
         let io = |source| failed(SnapshotError::Io { action: "open", source });
         let file = File::open(path).map_err(io)?;
         let size_bytes = file.metadata().map_err(io)?.len();
-        let header = SnapshotReader::open(&file).map_err(failed)?.header().clone();
+        let reader = SnapshotReader::open(&file).map_err(failed)?;
+        let (header, head_bytes) = (reader.header().clone(), reader.head_bytes());
         let mut digest = [0; DIGEST_BYTES];
         let end = size_bytes
             .checked_sub(DIGEST_BYTES as u64)
             .ok_or_else(|| failed(SnapshotError::Truncated { place: "its digest".into() }))?;
         file.read_exact_at(&mut digest, end).map_err(io)?;
         let given_up = AtomicBool::new(false);
-        let inner = Inner { path: path.to_owned(), file, header, size_bytes, digest, given_up };
+        let path = path.to_owned();
+        let inner = Inner { path, file, header, head_bytes, size_bytes, digest, given_up };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -152,6 +158,25 @@ impl SnapshotFile {
         SnapshotReader::open(input).map_err(|source| self.error(source))
     }
 
+    /// The chunks of `table` as they lie in the file, each checked by itself.
+    pub(crate) fn stored_chunks(&self, table: Table) -> StoredChunks<'_> {
+        let input = FromStart { file: self, offset: self.inner.head_bytes };
+        StoredChunks { input, table, number: 0, chunk: StoredChunk::empty() }
+    }
+
+    /// The chunk that begins at `offset`, checked and unpacked.
+    pub(crate) fn unpacked_chunk(&self, offset: u64) -> Result<UnpackedChunk, StorageError> {
+        let mut stored = StoredChunk::empty();
+        let mut raw = Vec::new();
+        let mut read = || {
+            // Its number in the file is not known here.
+            stored.read(&mut FromStart { file: self, offset }, 0, offset)?;
+            stored.records_in(&mut raw).map(|chunk| chunk.table)
+        };
+        let table = read().map_err(|source| self.error(source))?;
+        Ok(UnpackedChunk { table, offset, raw })
+    }
+
     /// An error of this file.
     pub(crate) fn error(&self, source: SnapshotError) -> StorageError {
         StorageError::Snapshot { path: self.inner.path.clone(), source }
@@ -160,6 +185,54 @@ impl SnapshotFile {
     /// Has the file removed when the last handle is gone.
     pub(crate) fn give_up(&self) {
         self.inner.given_up.store(true, Ordering::Release);
+    }
+}
+
+/// A walk over the chunks of one table.
+pub(crate) struct StoredChunks<'a> {
+    input: FromStart<'a>,
+    table: Table,
+    number: u64,
+    chunk: StoredChunk,
+}
+
+impl StoredChunks<'_> {
+    /// The next chunk; none after the last one of the table.
+    pub(crate) fn next(&mut self) -> Result<Option<&StoredChunk>, StorageError> {
+        let file = self.input.file;
+        self.seek().map_err(|source| file.error(source)).map(|found| found.then_some(&self.chunk))
+    }
+
+    fn seek(&mut self) -> Result<bool, SnapshotError> {
+        loop {
+            let offset = self.input.offset;
+            self.chunk.read_head(&mut self.input, self.number, offset)?;
+            self.number += 1;
+            match self.chunk.table() {
+                Some(table) if table < self.table => {
+                    self.input.offset = offset + self.chunk.file_bytes();
+                }
+                Some(table) if table == self.table => {
+                    return self.chunk.read_bytes(&mut self.input).map(|()| true);
+                }
+                _ => return Ok(false),
+            }
+        }
+    }
+}
+
+/// The records of a chunk that was read by itself.
+#[derive(Debug)]
+pub(crate) struct UnpackedChunk {
+    table: Table,
+    offset: u64,
+    raw: Vec<u8>,
+}
+
+impl UnpackedChunk {
+    /// Its records, from the first.
+    pub(crate) fn records(&self) -> Chunk<'_> {
+        Chunk::new(self.table, 0, self.offset, &self.raw)
     }
 }
 

@@ -103,9 +103,15 @@ impl SnapshotHeader {
         self.records.0[Table::Keys as usize]
     }
 
+    /// How many versions of keys are in it.
+    pub(crate) fn version_count(&self) -> u64 {
+        self.records.0[Table::History as usize]
+    }
+
     /// Whether `meta` is the position this header describes.
     pub(crate) fn describes(&self, meta: &StateMeta) -> bool {
-        self.last_log_id == meta.applied
+        meta.backlog.is_none()
+            && self.last_log_id == meta.applied
             && self.membership_log_id == meta.membership_log_id
             && self.membership == meta.membership
             && self.revision == meta.revision

@@ -19,7 +19,7 @@
 //! A newer format and another cluster's file are told apart from damage. A reader never takes more
 //! memory than one chunk, whatever the file says.
 //!
-//! `header`, `format` (limits and chunk headers), `writer` and `reader` are pure over bytes;
+//! `header`, `format` (limits and chunk headers), `stored`, `writer` and `reader` are pure over bytes;
 //! `file` is one file on the disk; `shelf` is the directory that keeps the newest ones.
 
 mod error;
@@ -28,13 +28,16 @@ pub(crate) mod format;
 mod header;
 mod reader;
 mod shelf;
+mod stored;
 mod writer;
 
 pub use error::SnapshotError;
 pub use file::SnapshotFile;
+pub(crate) use file::UnpackedChunk;
 pub(crate) use header::RecordCounts;
 pub use header::SnapshotHeader;
 #[cfg(fuzzing)]
 pub(crate) use reader::SnapshotReader;
+pub(crate) use reader::{Chunk, Record};
 pub(crate) use shelf::SnapshotShelf;
 pub(crate) use writer::SnapshotWriter;

@@ -1,15 +1,15 @@
 //! Reading and verifying a snapshot, chunk by chunk, in bounded memory.
 
-use std::io::{self, Read};
+use std::io::Read;
 
 use sha2::{Digest as _, Sha256};
 
 use super::error::SnapshotError;
 use super::format::{
-    CHUNK_HEADER_BYTES, ChunkHeader, DIGEST_BYTES, FORMAT_VERSION, HEADER_BYTES_MAX, MAGIC,
-    PREFIX_BYTES, RECORD_HEADER_BYTES, checksum,
+    DIGEST_BYTES, FORMAT_VERSION, HEADER_BYTES_MAX, MAGIC, PREFIX_BYTES, RECORD_HEADER_BYTES,
 };
 use super::header::{SnapshotHeader, decode_header};
+use super::stored::{StoredChunk, read_exact};
 use crate::storage::envelope::EnvelopeError;
 use crate::storage::state::layout::Table;
 
@@ -21,11 +21,13 @@ pub(crate) struct SnapshotReader<R> {
     input: R,
     digest: Sha256,
     header: SnapshotHeader,
+    /// Bytes before the first chunk.
+    head_bytes: u64,
     chunk: u64,
     read_bytes: u64,
     table: Table,
     counts: [u64; Table::ALL.len()],
-    stored: Vec<u8>,
+    stored: StoredChunk,
     raw: Vec<u8>,
 }
 
@@ -33,8 +35,11 @@ pub(crate) struct SnapshotReader<R> {
 pub(crate) type Record<'a> = (&'a [u8], &'a [u8]);
 
 /// Records of one table.
+#[derive(Clone, Copy)]
 pub(crate) struct Chunk<'a> {
     pub(crate) table: Table,
+    /// Where in the file it begins, in bytes.
+    pub(crate) offset: u64,
     number: u64,
     raw: &'a [u8],
 }
@@ -43,16 +48,17 @@ impl<R: Read> SnapshotReader<R> {
     /// Reads up to the first chunk.
     pub(crate) fn open(mut input: R) -> Result<Self, SnapshotError> {
         let mut digest = Sha256::new();
-        let header = read_header(&mut input, &mut digest)?;
+        let (header, head_bytes) = read_header(&mut input, &mut digest)?;
         Ok(Self {
             input,
             digest,
             header,
+            head_bytes,
             chunk: 0,
             read_bytes: 0,
             table: Table::Keys,
             counts: [0; Table::ALL.len()],
-            stored: Vec::new(),
+            stored: StoredChunk::empty(),
             raw: Vec::new(),
         })
     }
@@ -67,40 +73,31 @@ impl<R: Read> SnapshotReader<R> {
         self.read_bytes
     }
 
+    /// Bytes before the first chunk.
+    pub(crate) fn head_bytes(&self) -> u64 {
+        self.head_bytes
+    }
+
     /// The next chunk; none after the last one, when the whole file was found to be right.
     pub(crate) fn next_chunk(&mut self) -> Result<Option<Chunk<'_>>, SnapshotError> {
-        let number = self.chunk;
-        let corrupt = |reason| SnapshotError::CorruptChunk { chunk: number, reason };
-        let place = || format!("chunk {number}");
-        let mut bytes = [0; CHUNK_HEADER_BYTES];
-        read_exact(&mut self.input, &mut bytes, place)?;
-        let (header, expected) =
-            ChunkHeader::decode(&bytes).ok_or_else(|| corrupt("its header is impossible"))?;
-        self.stored.resize(header.stored_bytes as usize, 0);
-        read_exact(&mut self.input, &mut self.stored, place)?;
-        if checksum(&bytes[..13], &self.stored) != expected {
-            return Err(corrupt("its checksum does not match"));
+        let (number, offset) = (self.chunk, self.head_bytes + self.read_bytes);
+        self.stored.read(&mut self.input, number, offset)?;
+        for part in self.stored.parts() {
+            self.digest.update(part);
         }
-        self.digest.update(bytes);
-        self.digest.update(&self.stored);
-        let Some(table) = header.table else {
+        let Some(table) = self.stored.table() else {
             self.finish()?;
             return Ok(None);
         };
         if table < self.table {
-            return Err(corrupt("it is out of order"));
+            return Err(self.stored.corrupt("it is out of order"));
         }
-        self.raw.resize(header.raw_bytes as usize, 0);
-        let raw_bytes = lz4_flex::block::decompress_into(&self.stored, &mut self.raw)
-            .map_err(|_| corrupt("it does not decompress"))?;
-        if raw_bytes != self.raw.len() {
-            return Err(corrupt("it decompresses to another length"));
-        }
+        let chunk = self.stored.records_in(&mut self.raw)?;
         self.table = table;
-        self.counts[table as usize] += u64::from(header.records);
+        self.counts[table as usize] += u64::from(self.stored.records());
         self.chunk += 1;
-        self.read_bytes += (CHUNK_HEADER_BYTES + self.stored.len()) as u64;
-        Ok(Some(Chunk { table, number, raw: &self.raw }))
+        self.read_bytes += self.stored.file_bytes();
+        Ok(Some(chunk))
     }
 
     fn finish(&mut self) -> Result<(), SnapshotError> {
@@ -124,6 +121,16 @@ impl<R: Read> SnapshotReader<R> {
 }
 
 impl<'a> Chunk<'a> {
+    /// The records `raw` of chunk `number`, which begins at `offset`.
+    pub(super) fn new(table: Table, number: u64, offset: u64, raw: &'a [u8]) -> Self {
+        Self { table, offset, number, raw }
+    }
+
+    /// Bytes of the records that are left.
+    pub(crate) fn raw_bytes(&self) -> usize {
+        self.raw.len()
+    }
+
     /// The next record's key and value; none after the last one.
     pub(crate) fn next_record(&mut self) -> Result<Option<Record<'a>>, SnapshotError> {
         if self.raw.is_empty() {
@@ -146,7 +153,7 @@ impl<'a> Chunk<'a> {
 fn read_header(
     input: &mut impl Read,
     digest: &mut Sha256,
-) -> Result<SnapshotHeader, SnapshotError> {
+) -> Result<(SnapshotHeader, u64), SnapshotError> {
     let corrupt = |reason: &str| SnapshotError::CorruptHeader { reason: reason.into() };
     let place = || "its header".to_owned();
     let mut prefix = [0; PREFIX_BYTES];
@@ -179,18 +186,7 @@ fn read_header(
     })?;
     digest.update(prefix);
     digest.update(&bytes);
-    Ok(header)
-}
-
-fn read_exact(
-    input: &mut impl Read,
-    bytes: &mut [u8],
-    place: impl FnOnce() -> String,
-) -> Result<(), SnapshotError> {
-    input.read_exact(bytes).map_err(|source| match source.kind() {
-        io::ErrorKind::UnexpectedEof => SnapshotError::Truncated { place: place() },
-        _ => SnapshotError::Io { action: "read", source },
-    })
+    Ok((header, (PREFIX_BYTES + bytes.len()) as u64))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::format::{
     VALUE_BYTES_MAX, encode_prefix,
 };
 use super::header::{SnapshotHeader, encode_header};
+use super::stored::StoredChunk;
 use crate::storage::state::layout::Table;
 
 /// Writes a snapshot to `W`.
@@ -65,6 +66,16 @@ impl<W: Write> SnapshotWriter<W> {
         self.raw.extend_from_slice(value);
         self.records += 1;
         if self.raw.len() >= CHUNK_BYTES { self.close_chunk() } else { Ok(()) }
+    }
+
+    /// Adds a chunk of another file as it is. Its table is that of the records around it, and its
+    /// records lie between theirs.
+    pub(crate) fn chunk(&mut self, chunk: &StoredChunk) -> io::Result<()> {
+        self.close_chunk()?;
+        for part in chunk.parts() {
+            self.write(part)?;
+        }
+        Ok(())
     }
 
     /// Ends the file. Answers the output, the size in bytes and the digest.

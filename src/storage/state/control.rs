@@ -12,6 +12,8 @@ use crate::clock;
 pub(crate) enum Work {
     /// Write the changes there are.
     Flush,
+    /// Go on moving history into the tables.
+    Settle,
     /// Nothing is to be written: go on removing what was compacted.
     Compact,
     /// Write what is left, and end.
@@ -34,6 +36,8 @@ struct ControlState {
     dirty_since: Option<Instant>,
     full: bool,
     forced: bool,
+    /// When the next part of the history may be moved; none when all of it was.
+    settle_at: Option<Instant>,
     compacting: bool,
     stopping: bool,
 }
@@ -58,6 +62,12 @@ impl FlushControl {
         self.wake.notify_one();
     }
 
+    /// Whether there is history left to move: in how long from now the flusher goes on with it.
+    pub(crate) fn set_settling(&self, rest: Option<Duration>) {
+        self.lock().settle_at = rest.and_then(|rest| clock::monotonic().checked_add(rest));
+        self.wake.notify_one();
+    }
+
     /// Whether there is something left to remove.
     pub(crate) fn set_compacting(&self, compacting: bool) {
         self.lock().compacting = compacting;
@@ -76,22 +86,29 @@ impl FlushControl {
         self.lock().stopping
     }
 
-    /// Waits until there is work; for changes, until `interval` after the first of them.
+    /// Waits until there is work; for changes, until `interval` after the first of them. History
+    /// comes first when its time has come, for it rests between two steps and a flush need not.
     pub(crate) fn wait(&self, interval: Duration) -> Work {
         let mut state = self.lock();
         loop {
             if state.stopping {
                 return Work::Stop;
             }
+            let now = clock::monotonic();
+            let rest = state.settle_at.map(|at| at.saturating_duration_since(now));
+            if rest.is_some_and(|rest| rest.is_zero()) {
+                return Work::Settle;
+            }
             let wait = match state.dirty_since {
-                Some(since) => interval.checked_sub(clock::monotonic().duration_since(since)),
+                Some(since) => interval.checked_sub(now.duration_since(since)),
                 None if state.forced => None,
                 None if state.compacting => return Work::Compact,
                 None => Some(Duration::MAX),
             };
             match wait {
                 Some(wait) if !state.forced && !state.full => {
-                    let woken = self.wake.wait_timeout(state, wait.min(LONGEST_WAIT));
+                    let wait = wait.min(rest.unwrap_or(LONGEST_WAIT)).min(LONGEST_WAIT);
+                    let woken = self.wake.wait_timeout(state, wait);
                     state = woken.unwrap_or_else(PoisonError::into_inner).0;
                 }
                 _ => {
@@ -142,6 +159,24 @@ mod tests {
         assert_eq!(control.wait(LONG), Work::Compact);
         assert!(control.stop());
         assert!(!control.stop());
+        assert_eq!(control.wait(LONG), Work::Stop);
+    }
+
+    #[test]
+    fn history_is_moved_when_its_time_has_come() {
+        let control = FlushControl::default();
+        control.set_compacting(true);
+        control.changed(true);
+        control.set_settling(Some(Duration::ZERO));
+        assert_eq!(control.wait(LONG), Work::Settle);
+        control.set_settling(Some(LONG));
+        assert_eq!(control.wait(LONG), Work::Flush);
+        assert_eq!(control.wait(LONG), Work::Compact);
+        control.set_compacting(false);
+        control.set_settling(Some(Duration::from_millis(1)));
+        assert_eq!(control.wait(LONG), Work::Settle);
+        control.set_settling(None);
+        control.stop();
         assert_eq!(control.wait(LONG), Work::Stop);
     }
 

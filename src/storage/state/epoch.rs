@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! state/CURRENT   the number of the current epoch
-//! state/1/        its environment
+//! state/1/        its environment, and while history has a backlog, backlog.snap
 //! state/2/        one being built from a snapshot, or one that was current before
 //! ```
 //!
@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use crate::storage::{StorageError, durable_file};
 
 const CURRENT: &str = "CURRENT";
+const BACKLOG: &str = "backlog.snap";
 /// The epoch of a store that never installed a snapshot.
 const FIRST_EPOCH: u64 = 1;
 
@@ -60,6 +61,21 @@ impl EpochDirectory {
     /// Where its environment lies.
     pub(crate) fn path(&self) -> PathBuf {
         self.state.join(self.number.to_string())
+    }
+
+    /// Where the file lies that holds what is not in its environment yet.
+    pub(crate) fn backlog_path(&self) -> PathBuf {
+        self.path().join(BACKLOG)
+    }
+
+    /// Removes that file, once all of it is in the environment.
+    pub(crate) fn remove_backlog(&self) {
+        match fs::remove_file(self.backlog_path()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(%error, "an unused snapshot is removed at the next start");
+            }
+            _ => {}
+        }
     }
 
     /// Points `CURRENT` here. What is in the directory must be on the disk.

@@ -3,38 +3,61 @@
 //! The file is made from one LMDB read transaction, begun after a flush that covers what was
 //! applied when the snapshot was asked for; so it holds at least that, and exactly the state at
 //! the entry its header names. Memory is constant, and nobody waits for it.
+//!
+//! # What an earlier file spares
+//! History is most of a state, and never changes but by compaction, which only takes from it. So the
+//! chunks of an earlier snapshot are taken over as they lie there, each checked, when nothing was
+//! taken since: when the versions in that file and those written after it are as many as the tables
+//! have. Whether they are shows when the latter have been written; when they are not, the file is
+//! begun anew. While history has a backlog this is also the only way, and always possible.
 
 use std::fs::File;
 use std::io::{self, BufWriter};
+use std::ops::Bound;
 use std::path::Path;
 
+use super::backlog::contradiction;
 use super::layout::Table;
-use super::layout::meta::LAYOUT_VERSION;
+use super::layout::meta::{LAYOUT_VERSION, META_KEY, StateMeta, encode_meta};
+use super::layout::version::encode_revision;
 use super::shared::Shared;
-use super::tables::TableReader;
+use super::tables::{TableReader, Tables};
 use crate::clock;
 use crate::storage::StorageError;
 use crate::storage::crash_point::crash_point;
-use crate::storage::snapshot::{
-    RecordCounts, SnapshotError, SnapshotFile, SnapshotHeader, SnapshotWriter,
-};
+use crate::storage::snapshot::{RecordCounts, SnapshotFile, SnapshotHeader, SnapshotWriter};
+use crate::types::Revision;
 
 /// Bytes written at a time.
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
+
+/// A file whose history is taken over.
+struct Base {
+    file: SnapshotFile,
+    /// Versions written after it, if none in it was taken since.
+    added: u64,
+}
 
 /// Writes what is on the disk as a snapshot file, and makes it the current one. Answers the
 /// current one when it already is that state, or when a newer one was installed meanwhile. Blocks.
 pub(crate) fn export(shared: &Shared) -> Result<SnapshotFile, StorageError> {
     let started = clock::monotonic();
     let reader = shared.head().tables.read()?;
-    let header = header(shared, &reader)?;
+    let meta = reader.tables().meta(reader.txn())?;
     if let Some(current) = shared.snapshots.current()
-        && current.header().last_log_id >= header.last_log_id
+        && current.header().last_log_id >= meta.applied
     {
         return Ok(current);
     }
+    let base = base(shared, &reader, &meta)?;
+    let header = header(shared, &reader, &meta, base.as_ref())?;
     let path = shared.snapshots.unfinished_path(header.last_log_id);
-    let written = write(&reader, &header, &path);
+    let mut written = write(&reader, &meta, base.as_ref(), &header, &path);
+    if let (Err(error @ StorageError::Snapshot { .. }), None) = (&written, &meta.backlog) {
+        // What is right in it, the tables hold as well.
+        tracing::info!(%error, "an earlier snapshot is not built upon");
+        written = write(&reader, &meta, None, &header, &path);
+    }
     drop(reader);
     let size_bytes = written.inspect_err(|_| {
         // A full disk is given its room back; what cannot be removed goes at the next start.
@@ -43,24 +66,69 @@ pub(crate) fn export(shared: &Shared) -> Result<SnapshotFile, StorageError> {
     crash_point("snapshot.before_rename");
     let file = shared.snapshots.put(&path)?;
     crash_point("snapshot.after_rename");
-    shared.hooks.snapshot_built(size_bytes, started.elapsed().as_secs_f64());
+    let elapsed = started.elapsed();
+    tracing::info!(bytes = size_bytes, ?elapsed, built_upon = base.is_some(), "wrote a snapshot");
+    shared.hooks.snapshot_built(size_bytes, elapsed.as_secs_f64());
     Ok(file)
 }
 
-fn header(shared: &Shared, reader: &TableReader) -> Result<SnapshotHeader, StorageError> {
+/// The file whose history is probably that of the tables, but for what was written after it; none
+/// when there is no such file, or not enough in it to be worth it.
+fn base(
+    shared: &Shared,
+    reader: &TableReader,
+    meta: &StateMeta,
+) -> Result<Option<Base>, StorageError> {
+    let versions = count(reader, Table::History)?;
+    if let (Some(mark), Some(backlog)) = (&meta.backlog, reader.backlog()) {
+        let file = backlog.file().clone();
+        let settled = file.header().version_count().saturating_sub(mark.records);
+        return Ok(Some(Base { file, added: versions.saturating_sub(settled) }));
+    }
+    let Some(file) = shared.snapshots.current() else { return Ok(None) };
+    let header = file.header();
+    let Some(added) = versions.checked_sub(header.version_count()) else { return Ok(None) };
+    let is_worth_it = added <= header.version_count();
+    let base = Base { added, file: file.clone() };
+    Ok((header.layout_version == LAYOUT_VERSION && is_worth_it).then_some(base))
+}
+
+/// The `history` records above main revision `revision`.
+fn history_after<'a>(
+    reader: &'a TableReader,
+    revision: u64,
+) -> Result<heed::RoRange<'a, heed::types::Bytes, heed::types::Bytes>, StorageError> {
     let tables = reader.tables();
-    let meta = tables.meta(reader.txn())?;
+    let last = encode_revision(Revision::new(revision, u32::MAX));
+    let bounds = (Bound::Excluded(&last[..]), Bound::Unbounded);
+    let range = tables.handle(Table::History).range(reader.txn(), &bounds);
+    range.map_err(|source| tables.environment().error("read", source))
+}
+
+fn count(reader: &TableReader, table: Table) -> Result<u64, StorageError> {
+    let tables: &Tables = reader.tables();
+    let count = tables.handle(table).len(reader.txn());
+    count.map_err(|source| tables.environment().error("read", source))
+}
+
+fn header(
+    shared: &Shared,
+    reader: &TableReader,
+    meta: &StateMeta,
+    base: Option<&Base>,
+) -> Result<SnapshotHeader, StorageError> {
     let mut records = [0; Table::ALL.len()];
     for table in Table::ALL {
-        let count = tables.handle(table).len(reader.txn());
-        records[table as usize] =
-            count.map_err(|source| tables.environment().error("read", source))?;
+        records[table as usize] = count(reader, table)?;
+    }
+    if let Some(base) = base {
+        records[Table::History as usize] = base.file.header().version_count() + base.added;
     }
     Ok(SnapshotHeader {
         cluster_id: shared.directory.identity().cluster_id,
         last_log_id: meta.applied,
         membership_log_id: meta.membership_log_id,
-        membership: meta.membership,
+        membership: meta.membership.clone(),
         revision: meta.revision,
         compact_revision: meta.compact_revision,
         layout_version: LAYOUT_VERSION,
@@ -68,17 +136,42 @@ fn header(shared: &Shared, reader: &TableReader) -> Result<SnapshotHeader, Stora
     })
 }
 
-fn write(reader: &TableReader, header: &SnapshotHeader, path: &Path) -> Result<u64, StorageError> {
+fn write(
+    reader: &TableReader,
+    meta: &StateMeta,
+    base: Option<&Base>,
+    header: &SnapshotHeader,
+    path: &Path,
+) -> Result<u64, StorageError> {
     let failed = |source: io::Error| StorageError::io("write", path, source);
     let tables = reader.tables();
+    let unreadable = |source| tables.environment().error("read", source);
     let file = File::create(path).map_err(failed)?;
     let output = BufWriter::with_capacity(WRITE_BUFFER_BYTES, file);
     let mut writer = SnapshotWriter::new(output, header).map_err(failed)?;
     for table in Table::ALL {
-        let unreadable = |source| tables.environment().error("read", source);
-        for record in tables.handle(table).iter(reader.txn()).map_err(unreadable)? {
+        let from_base = base.filter(|_| table == Table::History);
+        let records = match from_base {
+            Some(base) => {
+                take_over(&mut writer, &base.file, path)?;
+                history_after(reader, base.file.header().revision)?
+            }
+            None => tables.handle(table).range(reader.txn(), &(..)).map_err(unreadable)?,
+        };
+        let mut written = 0;
+        for record in records {
             let (key, value) = record.map_err(unreadable)?;
-            writer.record(table, key, value).map_err(failed)?;
+            written += 1;
+            if table == Table::Meta && key == META_KEY {
+                // The file's history is whole, whether or not the tables' is.
+                let meta = encode_meta(&StateMeta { backlog: None, ..meta.clone() });
+                writer.record(table, key, &meta).map_err(failed)?;
+            } else {
+                writer.record(table, key, value).map_err(failed)?;
+            }
+        }
+        if let Some(base) = from_base.filter(|base| base.added != written) {
+            return Err(contradiction(&base.file, "some of its history was compacted since"));
         }
         crash_point("snapshot.in_export");
     }
@@ -88,7 +181,25 @@ fn write(reader: &TableReader, header: &SnapshotHeader, path: &Path) -> Result<u
     Ok(size_bytes)
 }
 
-/// That a file's contents are not what its header says.
-pub(crate) fn contradiction(file: &SnapshotFile, reason: &'static str) -> StorageError {
-    file.error(SnapshotError::Contradiction { reason })
+/// Takes over the history of `file`. Chunks that are nearly empty, as the last one of each file may
+/// be, are not left to gather from one file to the next.
+fn take_over(
+    writer: &mut SnapshotWriter<BufWriter<File>>,
+    file: &SnapshotFile,
+    path: &Path,
+) -> Result<(), StorageError> {
+    let failed = |source: io::Error| StorageError::io("write", path, source);
+    let mut chunks = file.stored_chunks(Table::History);
+    let mut raw = Vec::new();
+    while let Some(chunk) = chunks.next()? {
+        if chunk.is_full_enough() {
+            writer.chunk(chunk).map_err(failed)?;
+            continue;
+        }
+        let mut records = chunk.records_in(&mut raw).map_err(|source| file.error(source))?;
+        while let Some((key, value)) = records.next_record().map_err(|source| file.error(source))? {
+            writer.record(Table::History, key, value).map_err(failed)?;
+        }
+    }
+    Ok(())
 }

@@ -13,23 +13,34 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use super::backlog::BacklogIndex;
 use super::layout::Table;
 use super::tables::Tables;
 use super::write::TableWriter;
 use crate::storage::StorageError;
 use crate::storage::snapshot::SnapshotFile;
 
+/// What was put into the tables, and what was not.
+#[derive(Debug, Default)]
+pub(super) struct Filled {
+    /// Versions that are in the tables.
+    pub(super) history_records: u64,
+    /// Where in the file the others are.
+    pub(super) left: BacklogIndex,
+}
+
 /// Bytes of records in one transaction, at most (and one chunk).
 const TRANSACTION_BYTES_MAX: usize = 16 << 20;
 const THREAD_NAME: &str = "state-fill-sync";
 
-/// Appends every record of `file` that `takes` answers true for. The caller syncs what it adds.
-/// Blocks.
+/// Appends every record of `file` that `takes` answers true for, but of its history no more than
+/// about `history_bytes`: answers where the rest of that is. The caller syncs what it adds. Blocks.
 pub(super) fn fill(
     tables: &Arc<Tables>,
     file: &SnapshotFile,
+    history_bytes: usize,
     takes: impl FnMut(Table, &[u8], &[u8]) -> Result<bool, StorageError>,
-) -> Result<(), StorageError> {
+) -> Result<Filled, StorageError> {
     thread::scope(|scope| {
         // One that waits is enough: a sync takes along whatever was committed before it began.
         let (committed, commits) = sync_channel(1);
@@ -37,10 +48,10 @@ pub(super) fn fill(
             .name(THREAD_NAME.to_owned())
             .spawn_scoped(scope, move || sync_along(tables, &commits))
             .map_err(|source| StorageError::Thread { name: THREAD_NAME, source })?;
-        let filled = append_all(tables, file, takes, &committed);
+        let filled = append_all(tables, file, history_bytes, takes, &committed);
         drop(committed);
         let synced = syncer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        filled.and(synced)
+        synced.and(filled)
     })
 }
 
@@ -55,18 +66,28 @@ fn sync_along(tables: &Tables, commits: &Receiver<()>) -> Result<(), StorageErro
 fn append_all(
     tables: &Arc<Tables>,
     file: &SnapshotFile,
+    history_bytes: usize,
     mut takes: impl FnMut(Table, &[u8], &[u8]) -> Result<bool, StorageError>,
     committed: &SyncSender<()>,
-) -> Result<(), StorageError> {
+) -> Result<Filled, StorageError> {
     let mut reader = file.reader()?;
     let mut writer = TableWriter::begin(tables)?;
-    let mut bytes = 0;
+    let mut filled = Filled::default();
+    let (mut bytes, mut history_bytes_taken) = (0, 0);
     while let Some(mut chunk) = reader.next_chunk().map_err(|source| file.error(source))? {
         let table = chunk.table;
+        if table == Table::History {
+            if history_bytes_taken >= history_bytes {
+                filled.left.push(file, chunk)?;
+                continue;
+            }
+            history_bytes_taken += chunk.raw_bytes();
+        }
         while let Some((key, value)) = chunk.next_record().map_err(|source| file.error(source))? {
             if takes(table, key, value)? {
                 writer.append(table, key, value)?;
                 bytes += key.len() + value.len();
+                filled.history_records += u64::from(table == Table::History);
             }
         }
         if bytes >= TRANSACTION_BYTES_MAX {
@@ -77,5 +98,6 @@ fn append_all(
             bytes = 0;
         }
     }
-    writer.commit()
+    writer.commit()?;
+    Ok(filled)
 }

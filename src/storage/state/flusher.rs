@@ -16,14 +16,18 @@ use std::thread::JoinHandle;
 use super::compaction::{STEP_ALONE, STEP_BESIDE_A_FLUSH, compact_step};
 use super::control::Work;
 use super::head::Frozen;
-use super::layout::meta::CompactionProgress;
-use super::shared::Shared;
+use super::layout::meta::{CompactionProgress, StateMeta};
+use super::settle::settle_step;
+use super::shared::{FlushState, Shared};
 use super::write::{Overflowed, TableWriter};
 use crate::clock;
 use crate::storage::StorageError;
 use crate::storage::crash_point::crash_point;
 
 const NAME: &str = "state-flusher";
+/// The flusher rests between two steps of settling for this many times as long as the one before
+/// took: it is at work on it for a fifth of the time at most.
+const SETTLE_REST_FACTOR: u32 = 4;
 
 /// Starts the thread.
 pub(crate) fn spawn(shared: Arc<Shared>) -> Result<JoinHandle<()>, StorageError> {
@@ -45,6 +49,7 @@ fn work(shared: &Shared) -> Result<(), StorageError> {
     loop {
         match shared.control.wait(shared.options.flush_interval) {
             Work::Flush => flush(shared)?,
+            Work::Settle => settle(shared)?,
             Work::Compact => compact_alone(shared)?,
             Work::Stop => return flush(shared),
         }
@@ -62,27 +67,27 @@ fn flush(shared: &Shared) -> Result<(), StorageError> {
         head.freeze()
     };
     let started = clock::monotonic();
-    let (compaction, overflowed) = write(&frozen, flushing.compaction)?;
+    let (compaction, overflowed) = write(&frozen, &flushing)?;
     flushing.compaction = compaction;
     release(shared, &frozen, &overflowed);
     let changes = frozen.generation.read().changes();
     shared.hooks.state_committed(changes, started.elapsed().as_secs_f64());
-    let pending = compaction.pending(frozen.position.compact_revision);
+    let pending = flushing.compaction_pending(frozen.position.compact_revision);
     shared.control.set_compacting(pending.is_some());
     Ok(())
 }
 
 fn write(
     frozen: &Frozen,
-    compaction: CompactionProgress,
+    before: &FlushState,
 ) -> Result<(CompactionProgress, Vec<Overflowed>), StorageError> {
     let mut writer = TableWriter::begin(&frozen.tables)?;
     let overflowed = writer.write_generation(&frozen.generation.read())?;
-    let compaction = match compaction.pending(frozen.position.compact_revision) {
+    let compaction = match before.compaction_pending(frozen.position.compact_revision) {
         Some(pending) => compact_step(&mut writer, pending, STEP_BESIDE_A_FLUSH)?,
-        None => compaction,
+        None => before.compaction,
     };
-    writer.write_meta(&frozen.position.to_meta(compaction))?;
+    writer.write_meta(&frozen.position.to_meta(compaction, before.backlog))?;
     crash_point("state.before_commit");
     writer.commit()?;
     crash_point("state.after_commit");
@@ -102,13 +107,44 @@ fn release(shared: &Shared, frozen: &Frozen, overflowed: &[Overflowed]) {
     shared.durable.send_replace(frozen.position.applied);
 }
 
+/// Moves some history into the tables, in a transaction of its own. The position in the tables
+/// stays.
+fn settle(shared: &Shared) -> Result<(), StorageError> {
+    let started = clock::monotonic();
+    let mut flushing = shared.flushing();
+    let tables = Arc::clone(&shared.head().tables);
+    let (Some(mark), Some(backlog)) = (flushing.backlog, tables.backlog()) else {
+        shared.control.set_settling(None);
+        return Ok(());
+    };
+    let mut writer = TableWriter::begin(&tables)?;
+    let left = settle_step(&mut writer, &backlog, mark, shared.options.settle_bytes)?;
+    let meta = tables.meta(writer.txn())?;
+    writer.write_meta(&StateMeta { backlog: left, ..meta })?;
+    crash_point("state.before_settle_commit");
+    writer.commit()?;
+    crash_point("state.after_settle_commit");
+    flushing.backlog = left;
+    if left.is_none() {
+        tables.set_backlog(None);
+        flushing.epoch.remove_backlog();
+        drop(flushing);
+        shared.resume();
+        return Ok(());
+    }
+    let rest = (clock::monotonic().duration_since(started) * SETTLE_REST_FACTOR)
+        .max(shared.options.settle_rest);
+    shared.control.set_settling(Some(rest));
+    Ok(())
+}
+
 /// One step of compaction in a transaction of its own. The position in the tables stays.
 fn compact_alone(shared: &Shared) -> Result<(), StorageError> {
     let mut flushing = shared.flushing();
     let tables = Arc::clone(&shared.head().tables);
     let mut writer = TableWriter::begin(&tables)?;
     let mut meta = tables.meta(writer.txn())?;
-    let Some(pending) = flushing.compaction.pending(meta.compact_revision) else {
+    let Some(pending) = flushing.compaction_pending(meta.compact_revision) else {
         shared.control.set_compacting(false);
         return Ok(());
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::layout::members::MemberRecord;
-use super::layout::meta::{CompactionProgress, StateMeta};
+use super::layout::meta::{BacklogMark, CompactionProgress, StateMeta};
 use super::memtable::Generation;
 use super::tables::Tables;
 use crate::consensus::{
@@ -52,7 +52,11 @@ impl Position {
     }
 
     /// For the `meta` table.
-    pub(crate) fn to_meta(&self, compaction: CompactionProgress) -> StateMeta {
+    pub(crate) fn to_meta(
+        &self,
+        compaction: CompactionProgress,
+        backlog: Option<BacklogMark>,
+    ) -> StateMeta {
         StateMeta {
             applied: self.applied,
             membership_log_id: self.membership.log_id().as_ref().map(log_id_from_openraft),
@@ -61,6 +65,7 @@ impl Position {
             compact_revision: self.compact_revision,
             leader_time_ms: self.leader_time_ms,
             compaction,
+            backlog,
         }
     }
 

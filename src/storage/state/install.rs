@@ -2,7 +2,7 @@
 //!
 //! The next epoch's environment is built from the file beside the current one (`fill`), and synced.
 //! The file is verified while it is read: only when its last byte was found to be right is anything
-//! switched.
+//! switched. Of a long history most is left in the file and follows later (`backlog`).
 //!
 //! The order on the disk: the new epoch whole and synced; the file in its place among the
 //! snapshots; `CURRENT`. A crash before the last leaves the old state (the leftover epoch and the
@@ -13,13 +13,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::backlog::{Backlog, contradiction};
 use super::epoch::EpochDirectory;
-use super::export::contradiction;
-use super::fill::fill;
-use super::layout::meta::LAYOUT_VERSION;
+use super::fill::{Filled, fill};
+use super::layout::meta::{BacklogMark, LAYOUT_VERSION, StateMeta};
 use super::shared::Shared;
 use super::store::{Loaded, load};
 use super::tables::Tables;
+use super::write::TableWriter;
 use crate::clock;
 use crate::storage::StorageError;
 use crate::storage::crash_point::crash_point;
@@ -41,7 +42,10 @@ pub(crate) struct PreparedEpoch {
 /// state is as it was.
 pub(crate) fn prepare(shared: &Shared, file: &SnapshotFile) -> Result<(), StorageError> {
     discard_prepared(shared);
+    let started = clock::monotonic();
     let prepared = build_epoch(shared, file)?;
+    let (bytes, elapsed) = (file.size_bytes(), started.elapsed());
+    tracing::info!(bytes, ?elapsed, "built a state from a snapshot");
     *shared.prepared() = Some(prepared);
     Ok(())
 }
@@ -74,7 +78,7 @@ pub(crate) fn install(shared: &Shared, file: &SnapshotFile) -> Result<(), Storag
     if let Err(error) = old_epoch.remove() {
         tracing::warn!(%error, "the old state is removed at the next start");
     }
-    shared.resume_compaction();
+    shared.resume();
     shared.hooks.snapshot_installed(kept.size_bytes(), started.elapsed().as_secs_f64());
     Ok(())
 }
@@ -123,7 +127,8 @@ fn switch(shared: &Shared, loaded: Loaded) -> Result<EpochDirectory, StorageErro
     Ok(std::mem::replace(&mut *flushing, flush).epoch)
 }
 
-/// Builds and syncs the epoch's environment.
+/// Builds and syncs the epoch's environment, with the file beside it when that holds history which
+/// is to follow later.
 fn build(
     shared: &Shared,
     epoch: &EpochDirectory,
@@ -131,7 +136,7 @@ fn build(
 ) -> Result<Arc<Tables>, StorageError> {
     let map_bytes = shared.options.map_bytes;
     let tables = Arc::new(Tables::open(&epoch.path(), map_bytes, Durability::OnDemand)?);
-    fill(&tables, file, |_, _, _| Ok(true))?;
+    let filled = fill(&tables, file, shared.options.install_history_bytes, |_, _, _| Ok(true))?;
     let meta = {
         let reader = tables.read()?;
         tables.meta(reader.txn())?
@@ -139,10 +144,34 @@ fn build(
     if !file.header().describes(&meta) {
         return Err(contradiction(file, "its position in the log"));
     }
+    let backlog = leave(epoch, &tables, file, filled, meta)?;
     tables.environment().sync()?;
     // Closed, to be opened again with every commit synced.
     drop(tables);
-    Ok(Arc::new(Tables::open(&epoch.path(), map_bytes, Durability::EveryCommit)?))
+    let tables = Tables::open(&epoch.path(), map_bytes, Durability::EveryCommit)?;
+    tables.set_backlog(backlog);
+    Ok(Arc::new(tables))
+}
+
+/// Leaves in the file what was not put into the tables: has room reserved for it, so that a full
+/// disk shows now, and marks the state as lacking it.
+fn leave(
+    epoch: &EpochDirectory,
+    tables: &Arc<Tables>,
+    file: &SnapshotFile,
+    filled: Filled,
+    meta: StateMeta,
+) -> Result<Option<Arc<Backlog>>, StorageError> {
+    let Some(next) = filled.left.first() else { return Ok(None) };
+    let records = file.header().version_count().checked_sub(filled.history_records);
+    let records = records.ok_or_else(|| contradiction(file, "it has too many versions"))?;
+    tables.environment().reserve(filled.left.raw_bytes() + filled.left.raw_bytes() / 8)?;
+    let backlog = Backlog::create(&epoch.backlog_path(), file, filled.left)?;
+    let mark = BacklogMark { digest: file.digest(), next, records };
+    let mut writer = TableWriter::begin(tables)?;
+    writer.write_meta(&StateMeta { backlog: Some(mark), ..meta })?;
+    writer.commit()?;
+    Ok(Some(Arc::new(backlog)))
 }
 
 /// Puts the file among the finished snapshots.

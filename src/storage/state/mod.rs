@@ -14,7 +14,8 @@
 //! In reading order: `layout` (what lies in the tables), `memtable` and `sessions` (what is in
 //! memory), `tables` and `chain` (reading the disk), `view` and `scan` (reading both as one),
 //! `apply`, `write` and `flusher` (a change's way to the disk), `compaction`, `epoch` (whole
-//! states, switched by a rename), `store` (the handle).
+//! states, switched by a rename), `fill`, `install`, `backlog` and `settle` (a snapshot becomes the
+//! state), `export` (and back), `store` (the handle).
 //!
 //! Invariants:
 //! - a view sees every change up to its revision and none after it (`view` says why);
@@ -24,6 +25,7 @@
 //! Failure: the disk is never tried again; see [`storage`](crate::storage).
 
 mod apply;
+mod backlog;
 mod chain;
 mod compaction;
 mod control;
@@ -41,6 +43,7 @@ mod restore;
 mod scan;
 mod session_delta;
 mod sessions;
+mod settle;
 mod shared;
 mod stats;
 mod store;

@@ -15,6 +15,14 @@ pub struct StateOptions {
     /// Applying waits for the disk while changes that are not written take more than this many
     /// bytes of memory.
     pub unflushed_bytes_max: usize,
+    /// Bytes of history that are in the tables before a received snapshot is the state. The rest
+    /// follows while the node is at work already.
+    pub install_history_bytes: usize,
+    /// Bytes of that rest that follow in one transaction, about.
+    pub settle_bytes: usize,
+    /// The flusher rests between two of them for this long at least; else for several times as
+    /// long as the one before took.
+    pub settle_rest: Duration,
     /// Entries must be applied without gaps. Only openraft's conformance suite, which skips
     /// indexes, runs without.
     pub consecutive_entries: bool,
@@ -27,6 +35,9 @@ impl Default for StateOptions {
             flush_interval: Duration::from_millis(500),
             flush_bytes: 8 << 20,
             unflushed_bytes_max: 32 << 20,
+            install_history_bytes: 8 << 20,
+            settle_bytes: 4 << 20,
+            settle_rest: Duration::from_millis(20),
             consecutive_entries: true,
         }
     }

@@ -57,7 +57,7 @@ fn fill_for(
     new_cluster: bool,
 ) -> Result<Option<StateMeta>, StorageError> {
     let mut meta = None;
-    fill(tables, file, |table, key, value| {
+    fill(tables, file, usize::MAX, |table, key, value| {
         if table == Table::Meta && key == META_KEY {
             let decoded = decode_meta(value);
             meta = Some(decoded.map_err(|error| tables.corrupt(Table::Meta, &error))?);

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -14,7 +15,7 @@ use super::control::FlushControl;
 use super::epoch::EpochDirectory;
 use super::head::{Applied, Head};
 use super::install::PreparedEpoch;
-use super::layout::meta::CompactionProgress;
+use super::layout::meta::{BacklogMark, CompactionProgress};
 use super::options::StateOptions;
 use super::sessions::SessionTable;
 use super::view::{OpenView, View};
@@ -66,8 +67,20 @@ pub(crate) type PeerAddrs = Arc<BTreeMap<NodeId, String>>;
 pub(crate) struct FlushState {
     /// As of the last commit.
     pub(crate) compaction: CompactionProgress,
+    /// As of the last commit: what of the history is not in the tables yet.
+    pub(crate) backlog: Option<BacklogMark>,
     /// Where it is written.
     pub(crate) epoch: EpochDirectory,
+}
+
+impl FlushState {
+    /// What compaction has to do now. It waits for the history to be whole.
+    pub(crate) fn compaction_pending(&self, compact_revision: u64) -> Option<CompactionProgress> {
+        match self.backlog {
+            Some(_) => None,
+            None => self.compaction.pending(compact_revision),
+        }
+    }
 }
 
 /// The session table behind its lock.
@@ -151,11 +164,12 @@ impl Shared {
         self.unflushed_bytes.load(Ordering::Acquire) > self.options.unflushed_bytes_max
     }
 
-    /// Tells the flusher whether a compaction is unfinished.
-    pub(crate) fn resume_compaction(&self) {
+    /// Tells the flusher what is unfinished in the tables.
+    pub(crate) fn resume(&self) {
         let compact_revision = self.head().position.compact_revision;
-        let pending = self.flushing().compaction.pending(compact_revision);
-        self.control.set_compacting(pending.is_some());
+        let flushing = self.flushing();
+        self.control.set_settling(flushing.backlog.map(|_| Duration::ZERO));
+        self.control.set_compacting(flushing.compaction_pending(compact_revision).is_some());
     }
 
     /// Waits until `done` holds, which is looked at after every flush; refuses as

@@ -20,6 +20,8 @@ pub struct StateStats {
     pub keys: u64,
     /// Versions of keys on the disk.
     pub versions: u64,
+    /// How many of those are still in the snapshot file the state was built from.
+    pub unsettled_versions: u64,
     /// Clients whose answers are kept.
     pub sessions: usize,
     /// Bytes of memory taken by changes that are not on the disk.
@@ -48,12 +50,14 @@ pub(crate) fn stats(shared: &Shared) -> Result<StateStats, StorageError> {
         records[table as usize] = stat.entries as u64;
     }
     let current = shared.snapshots.current();
+    let unsettled_versions = tables.meta(reader.txn())?.backlog.map_or(0, |left| left.records);
     Ok(StateStats {
         file_bytes: environment.file_bytes()?,
         used_bytes,
         map_bytes: environment.map_bytes(),
         keys: records[Table::Keys as usize],
-        versions: records[Table::History as usize],
+        versions: records[Table::History as usize] + unsettled_versions,
+        unsettled_versions,
         sessions: shared.sessions.read().len(),
         unflushed_bytes: shared.unflushed_bytes.load(Ordering::Relaxed),
         open_views: shared.open_views.load(Ordering::Relaxed),

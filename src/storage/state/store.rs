@@ -6,12 +6,14 @@ use std::thread::JoinHandle;
 
 use tokio::sync::watch;
 
+use super::backlog::Backlog;
 use super::epoch::EpochDirectory;
 use super::export::export;
 use super::flusher;
 use super::head::{Applied, Head, Position};
 use super::install::{discard_prepared, prepare};
 use super::layout::members::{decode_member, decode_node};
+use super::layout::meta::StateMeta;
 use super::layout::roster::{ROSTER_KEY, decode_roster};
 use super::layout::sessions::{decode_client, decode_session};
 use super::layout::{self, Table};
@@ -83,7 +85,7 @@ impl StateStore {
             flushing: Mutex::new(flush),
             head: RwLock::new(head),
         });
-        shared.resume_compaction();
+        shared.resume();
         let thread = Mutex::new(Some(flusher::spawn(Arc::clone(&shared))?));
         let flusher = Arc::new(Flusher { shared: Arc::clone(&shared), thread });
         Ok(Self { shared, flusher })
@@ -173,14 +175,21 @@ impl StateStore {
         self.write_snapshot(&mut exporting).await
     }
 
-    /// Writes a snapshot for consensus, which takes it when it next builds one. An error is the
-    /// caller's alone: one that consensus met while building would stop it.
+    /// A snapshot for consensus, which takes it when it next builds one: the current one if that
+    /// is `good_enough`, or one written now. An error is the caller's alone: one that consensus met
+    /// while building would stop it.
     ///
     /// # Errors
     /// As for [`export`](Self::export).
-    pub async fn prepare_snapshot(&self) -> Result<(), StorageError> {
+    pub async fn prepare_snapshot(
+        &self,
+        good_enough: impl Fn(&SnapshotFile) -> bool,
+    ) -> Result<(), StorageError> {
         let mut exporting = self.shared.exporting.lock().await;
-        let file = self.write_snapshot(&mut exporting).await?;
+        let file = match self.current_snapshot().filter(good_enough) {
+            Some(current) => current,
+            None => self.write_snapshot(&mut exporting).await?,
+        };
         exporting.for_consensus = Some(file);
         Ok(())
     }
@@ -266,6 +275,7 @@ pub(super) struct Loaded {
 pub(super) fn load(tables: Arc<Tables>, epoch: EpochDirectory) -> Result<Loaded, StorageError> {
     let reader = tables.read()?;
     let meta = tables.meta(reader.txn())?;
+    open_backlog(&tables, &epoch, &meta)?;
     let failed = |source| tables.environment().error("read", source);
     let corrupt = |table| {
         let tables = Arc::clone(&tables);
@@ -305,6 +315,24 @@ pub(super) fn load(tables: Arc<Tables>, epoch: EpochDirectory) -> Result<Loaded,
         frozen: None,
         arrangement: 0,
     };
-    let flush = FlushState { compaction: meta.compaction, epoch };
+    let flush = FlushState { compaction: meta.compaction, backlog: meta.backlog, epoch };
     Ok(Loaded { head, sessions, flush })
+}
+
+/// Opens the file that holds what the tables lack, unless that was done by the install. Reads all of
+/// it.
+fn open_backlog(
+    tables: &Tables,
+    epoch: &EpochDirectory,
+    meta: &StateMeta,
+) -> Result<(), StorageError> {
+    match &meta.backlog {
+        None => epoch.remove_backlog(),
+        Some(mark) if tables.backlog().is_none() => {
+            let backlog = Backlog::open(&epoch.backlog_path(), mark)?;
+            tables.set_backlog(Some(Arc::new(backlog)));
+        }
+        Some(_) => {}
+    }
+    Ok(())
 }

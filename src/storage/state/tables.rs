@@ -1,11 +1,13 @@
 //! The tables of one epoch's LMDB environment, opened once; and a reader of them at one moment.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
+use bytes::Bytes;
 use heed::types::Bytes as Raw;
 use heed::{CommitOrAbort, Database, RoTxn, RwTxn, WithoutTls};
 
+use super::backlog::Backlog;
 use super::chain::{Step, step};
 use super::layout::history::{HistoryRecord, decode_history_record};
 use super::layout::keys::{KeyRecord, decode_key_record};
@@ -28,6 +30,8 @@ pub(crate) type Handle = Database<'static, Raw, Raw>;
 pub(crate) struct Tables {
     environment: Environment,
     handles: [Handle; Table::ALL.len()],
+    /// History that is not in them yet.
+    backlog: RwLock<Option<Arc<Backlog>>>,
 }
 
 impl Tables {
@@ -62,7 +66,7 @@ impl Tables {
             });
         let created = created.map_err(|source| environment.error("create tables in", source))?;
         let handles = created.commit().expect("the closure above never aborts");
-        Ok(Self { environment, handles })
+        Ok(Self { environment, handles, backlog: RwLock::default() })
     }
 
     /// The environment, for its figures and errors.
@@ -85,11 +89,23 @@ impl Tables {
         self.environment.commit(txn)
     }
 
+    /// History that is not in the tables yet.
+    pub(crate) fn backlog(&self) -> Option<Arc<Backlog>> {
+        self.backlog.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says where history is that is not in the tables; none once all of it is committed to them.
+    pub(crate) fn set_backlog(&self, backlog: Option<Arc<Backlog>>) {
+        *self.backlog.write().unwrap_or_else(PoisonError::into_inner) = backlog;
+    }
+
     /// A moment in time, to read at.
     pub(crate) fn read(self: &Arc<Self>) -> Result<TableReader, StorageError> {
+        // Before the transaction: whoever sees none here sees all of the history in the tables.
+        let backlog = self.backlog();
         let txn = self.environment.heed().clone().static_read_txn();
         let txn = txn.map_err(|source| self.environment.error("read", source))?;
-        Ok(TableReader { txn, tables: Arc::clone(self) })
+        Ok(TableReader { txn, tables: Arc::clone(self), backlog })
     }
 
     /// The error for a record of `table` that does not decode.
@@ -140,15 +156,12 @@ impl Tables {
         decode_key_record(bytes).map_err(|error| self.corrupt(Table::Keys, &error))
     }
 
-    /// One version of a key; none when compaction removed it.
-    pub(crate) fn history_record<'txn>(
+    /// A `history` record's fields.
+    pub(crate) fn decode_history<'a>(
         &self,
-        txn: &'txn RoTxn<'_>,
-        revision: Revision,
-    ) -> Result<Option<HistoryRecord<'txn>>, StorageError> {
-        let bytes = self.get(txn, Table::History, &encode_revision(revision))?;
-        let decoded = bytes.map(decode_history_record).transpose();
-        decoded.map_err(|error| self.corrupt(Table::History, &error))
+        bytes: &'a [u8],
+    ) -> Result<HistoryRecord<'a>, StorageError> {
+        decode_history_record(bytes).map_err(|error| self.corrupt(Table::History, &error))
     }
 }
 
@@ -156,6 +169,7 @@ impl Tables {
 pub(crate) struct TableReader {
     txn: RoTxn<'static, WithoutTls>,
     tables: Arc<Tables>,
+    backlog: Option<Arc<Backlog>>,
 }
 
 impl TableReader {
@@ -167,6 +181,11 @@ impl TableReader {
     /// The tables read.
     pub(crate) fn tables(&self) -> &Tables {
         &self.tables
+    }
+
+    /// History that may not be in the tables at this moment.
+    pub(crate) fn backlog(&self) -> Option<&Backlog> {
+        self.backlog.as_deref()
     }
 
     /// The newest version of `key` at or below main revision `at`; none when there is none left.
@@ -191,28 +210,44 @@ impl TableReader {
             let live = newest.version.live;
             return Ok(Some(VisibleVersion { revision: newest.revision, live }));
         }
-        let mut pointers = newest.version.pointers;
+        let mut next = step(newest.version.pointers, at);
         loop {
-            match step(pointers, at) {
+            next = match next {
                 Step::Missing => return Ok(None),
                 Step::Found(revision) => {
-                    let record = self.tables.history_record(&self.txn, revision)?;
-                    let live = record.map(|record| record.version.live);
+                    let live = self.history(revision, |record| record.version.live)?;
                     return Ok(live.map(|live| VisibleVersion { revision, live }));
                 }
                 Step::Follow(revision) => {
-                    let record = self.tables.history_record(&self.txn, revision)?;
-                    let record = record.ok_or_else(|| self.missing(revision))?;
-                    pointers = record.version.pointers;
+                    let further =
+                        self.history(revision, |record| step(record.version.pointers, at));
+                    further?.ok_or_else(|| self.missing(revision))?
                 }
             }
         }
     }
 
     /// The value of the change `revision`.
-    pub(crate) fn value(&self, revision: Revision) -> Result<&[u8], StorageError> {
-        let record = self.tables.history_record(&self.txn, revision)?;
-        record.map(|record| record.value).ok_or_else(|| self.missing(revision))
+    pub(crate) fn value(&self, revision: Revision) -> Result<Bytes, StorageError> {
+        let value = self.history(revision, |record| Bytes::copy_from_slice(record.value))?;
+        value.ok_or_else(|| self.missing(revision))
+    }
+
+    /// Has `read` read one version of a key; none when compaction removed it.
+    fn history<T>(
+        &self,
+        revision: Revision,
+        read: impl FnOnce(HistoryRecord<'_>) -> T,
+    ) -> Result<Option<T>, StorageError> {
+        let tables = &self.tables;
+        let bytes = tables.get(&self.txn, Table::History, &encode_revision(revision))?;
+        match (bytes, &self.backlog) {
+            (Some(bytes), _) => tables.decode_history(bytes).map(|record| Some(read(record))),
+            (None, Some(backlog)) => {
+                backlog.find(revision, |bytes| tables.decode_history(bytes).map(read))?.transpose()
+            }
+            (None, None) => Ok(None),
+        }
     }
 
     fn missing(&self, Revision { main, sub }: Revision) -> StorageError {

@@ -134,7 +134,7 @@ impl StateView for View {
                 return Ok(value.clone());
             }
         }
-        self.reader.value(revision).map(Bytes::copy_from_slice)
+        self.reader.value(revision)
     }
 
     fn session(&self, client: ClientId) -> Result<Option<Session>, StorageError> {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! key:   "state"
-//! value: envelope of `StateMeta`
+//! value: envelope 1 of `StateMeta`, or envelope 2 of `StateMeta` and `Backlog` while history has a
+//!        backlog
 //! ```
 //!
 //! It is written in the transaction that writes what it describes, so the state and the point of
@@ -14,8 +15,12 @@ use super::LayoutError;
 use crate::storage::envelope;
 use crate::types::{LogId, MembershipConfig, Revision};
 
-/// The newest version of the whole environment's layout, and the one written.
+/// The newest version of the tables' layout, and the one written: what a snapshot file has.
 pub(crate) const LAYOUT_VERSION: u8 = 1;
+
+/// The version of an environment that lacks the part of its history that is still in a file. A
+/// release that does not know of such files must not take it for whole.
+const BACKLOG_VERSION: u8 = LAYOUT_VERSION + 1;
 
 /// The record's key.
 pub(crate) const META_KEY: &[u8] = b"state";
@@ -37,6 +42,20 @@ pub(crate) struct StateMeta {
     pub(crate) leader_time_ms: u64,
     /// How far compaction has removed what may be forgotten.
     pub(crate) compaction: CompactionProgress,
+    /// What of the history is not in the tables yet; nothing, in every snapshot file.
+    #[serde(skip)]
+    pub(crate) backlog: Option<BacklogMark>,
+}
+
+/// The part of the history that is still in the snapshot file the state was built from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BacklogMark {
+    /// The file's digest.
+    pub(crate) digest: [u8; 32],
+    /// The first revision that is not in the tables.
+    pub(crate) next: Revision,
+    /// How many records are not.
+    pub(crate) records: u64,
 }
 
 /// How far compaction has removed what may be forgotten.
@@ -62,18 +81,27 @@ impl StateMeta {
             compact_revision: 0,
             leader_time_ms: 0,
             compaction: CompactionProgress { complete: true, ..CompactionProgress::default() },
+            backlog: None,
         }
     }
 }
 
 /// The record's value.
 pub(crate) fn encode_meta(meta: &StateMeta) -> Vec<u8> {
-    envelope::seal(LAYOUT_VERSION, meta)
+    match &meta.backlog {
+        None => envelope::seal(LAYOUT_VERSION, meta),
+        Some(backlog) => envelope::seal(BACKLOG_VERSION, &(meta, backlog)),
+    }
 }
 
 /// [`encode_meta`] back.
 pub(crate) fn decode_meta(bytes: &[u8]) -> Result<StateMeta, LayoutError> {
-    Ok(envelope::unseal(LAYOUT_VERSION, bytes)?)
+    let (version, _) = envelope::unwrap_body(BACKLOG_VERSION, bytes)?;
+    if version == LAYOUT_VERSION {
+        return Ok(envelope::unseal(BACKLOG_VERSION, bytes)?);
+    }
+    let (meta, backlog) = envelope::unseal(BACKLOG_VERSION, bytes)?;
+    Ok(StateMeta { backlog: Some(backlog), ..meta })
 }
 
 #[cfg(test)]
@@ -108,6 +136,7 @@ mod tests {
                 cursor: Revision::new(3, 1),
                 complete: false,
             },
+            backlog: None,
         };
         let expected = [
             &[1, 2, 9][..],
@@ -116,13 +145,21 @@ mod tests {
             &[7, 4, 0xac, 2],
             &[4, 3, 1, 0],
         ];
-        assert_eq!(encode_meta(&meta)[envelope::ENVELOPE_BYTES..], expected.concat());
+        let bytes = encode_meta(&meta);
+        assert_eq!(bytes[0], 1);
+        assert_eq!(bytes[envelope::ENVELOPE_BYTES..], expected.concat());
+
+        let mark = BacklogMark { digest: [7; 32], next: Revision::new(300, 2), records: 5 };
+        let bytes = encode_meta(&StateMeta { backlog: Some(mark), ..meta });
+        assert_eq!(bytes[0], 2, "older releases refuse it");
+        let expected = [&expected.concat()[..], &[7; 32], &[0xac, 2, 2, 5]].concat();
+        assert_eq!(bytes[envelope::ENVELOPE_BYTES..], expected);
     }
 
     #[test]
     fn a_newer_layout_is_told_apart() {
-        let bytes = envelope::seal(LAYOUT_VERSION + 1, &StateMeta::empty());
-        let newer = EnvelopeError::NewerVersion { found: 2, newest: 1 };
+        let bytes = envelope::seal(BACKLOG_VERSION + 1, &StateMeta::empty());
+        let newer = EnvelopeError::NewerVersion { found: 3, newest: 2 };
         assert_eq!(decode_meta(&bytes), Err(LayoutError::Envelope(newer)));
     }
 
@@ -130,6 +167,7 @@ mod tests {
         #[test]
         fn a_meta_record_survives_the_way_there_and_back(
             numbers in any::<[u64; 6]>(), sub in any::<u32>(), complete in any::<bool>(),
+            backlog in prop::option::of(any::<([u8; 32], u64, u32, u64)>()),
         ) {
             let [index, revision, compact_revision, leader_time_ms, target, main] = numbers;
             let meta = StateMeta {
@@ -144,6 +182,9 @@ mod tests {
                     cursor: Revision::new(main, sub),
                     complete,
                 },
+                backlog: backlog.map(|(digest, main, sub, records)| {
+                    BacklogMark { digest, next: Revision::new(main, sub), records }
+                }),
             };
             prop_assert_eq!(decode_meta(&encode_meta(&meta)), Ok(meta));
         }
