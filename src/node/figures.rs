@@ -38,6 +38,7 @@ pub(super) fn register(
                 read_transactions: stats.open_views as u64,
             };
             metrics.database("state", &figures);
+            metrics.unsettled_versions(stats.unsettled_versions);
         }
     });
 }

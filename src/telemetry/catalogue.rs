@@ -244,6 +244,14 @@ pub const OPEN_READ_TRANSACTIONS: Metric = gauge(
     "Read transactions open on the database; an old one keeps its space from being reused.",
 );
 
+/// No label.
+pub const UNSETTLED_VERSIONS: Metric = gauge(
+    "chainfire_unsettled_versions",
+    Unit::Count,
+    "Versions of keys that are read from the snapshot the state was built from, until they are in \
+     the database.",
+);
+
 /// Label: `kind`, `built` or `installed`.
 pub const SNAPSHOTS: Metric =
     counter("chainfire_snapshots_total", "Snapshots that were built, or received and installed.");
@@ -344,6 +352,7 @@ pub const ALL: &[Metric] = &[
     DATABASE_USED_BYTES,
     DATABASE_LIMIT_BYTES,
     OPEN_READ_TRANSACTIONS,
+    UNSETTLED_VERSIONS,
     SNAPSHOTS,
     SNAPSHOT_SECONDS,
     SNAPSHOT_BYTES,

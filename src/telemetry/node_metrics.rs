@@ -346,6 +346,11 @@ impl NodeMetrics {
         }
     }
 
+    /// Sets how many versions of keys are not in the state's database yet.
+    pub fn unsettled_versions(&self, versions: u64) {
+        gauge(&self.inner.recorder, &c::UNSETTLED_VERSIONS, Vec::new()).set(versions as f64);
+    }
+
     /// Sets how many messages wait for an actor.
     pub fn mailbox_depth(&self, actor: &'static str, messages: usize) {
         let labels = static_labels([("actor", actor)]);

@@ -25,6 +25,7 @@ fn busy_metrics() -> NodeMetrics {
     metrics.auth_refused("not_permitted");
     let figures = DatabaseFigures { file_bytes: 4096, ..Default::default() };
     metrics.database("log", &figures);
+    metrics.unsettled_versions(5);
     metrics.mailbox_depth("raft", 7);
     metrics.actor_restarted("snapshot");
     metrics.tls_certificate("client", 1_900_000_000);

@@ -61,7 +61,7 @@ async fn wait_transferring(client: &Client, name: &str) {
 }
 
 /// Every running node holds the same pairs.
-async fn check_equal(cluster: &Cluster) {
+pub async fn check_equal(cluster: &Cluster) {
     cluster.wait_converged().await;
     let first = dump(&cluster.client_of(0)).await.expect("answered");
     for place in 1..cluster.nodes.len() {

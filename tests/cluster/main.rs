@@ -22,5 +22,7 @@ mod packages;
 mod pause;
 mod restart;
 mod retry;
+#[cfg(debug_assertions)]
+mod settling;
 mod shutdown;
 mod signing;
