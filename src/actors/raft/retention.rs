@@ -43,7 +43,8 @@ pub(super) struct RetentionInput {
 ///
 /// A snapshot writes the whole state, so one is due only when the log since the last one has grown
 /// as large as the state: that keeps what snapshots write below what clients wrote, whatever the
-/// size of the state. A log at half its cap does not wait for that.
+/// size of the state. A log at half its cap does not wait for that, unless what stands in the way
+/// of purging it is not the last snapshot.
 pub(super) fn is_snapshot_due(input: &RetentionInput) -> bool {
     let Some(applied) = input.applied else { return false };
     let since = applied.saturating_sub(input.snapshot.unwrap_or(0));
@@ -51,12 +52,28 @@ pub(super) fn is_snapshot_due(input: &RetentionInput) -> bool {
         return false;
     }
     let bytes_since = since.saturating_mul(entry_bytes(input));
-    bytes_since >= input.state_bytes || input.log_bytes >= input.log_bytes_max / 2
+    let would_free = || unneeded(input) > input.snapshot;
+    bytes_since >= input.state_bytes || input.log_bytes >= input.log_bytes_max / 2 && would_free()
 }
 
 /// The index up to which to purge (inclusive), or none when there is nothing worth purging.
 pub(super) fn purge_up_to(input: &RetentionInput) -> Option<u64> {
-    let mut up_to = input.snapshot?.min(input.durable?);
+    let up_to = unneeded(input)?.min(input.snapshot?);
+    let up_to = if input.log_bytes <= input.log_bytes_max {
+        up_to.checked_sub(input.kept_entries)?
+    } else {
+        up_to.min(over_the_cap(input)?)
+    };
+    match input.purged {
+        Some(purged) if up_to <= purged => None,
+        _ => Some(up_to),
+    }
+}
+
+/// The last entry that nobody lacks: not the state on its disk, and below the cap no follower and no
+/// join.
+fn unneeded(input: &RetentionInput) -> Option<u64> {
+    let mut up_to = input.durable?;
     if input.log_bytes <= input.log_bytes_max {
         for follower in &input.followers {
             up_to = up_to.min((*follower)?);
@@ -64,14 +81,8 @@ pub(super) fn purge_up_to(input: &RetentionInput) -> Option<u64> {
         if let Some(held) = input.held {
             up_to = up_to.min(held.saturating_add(input.kept_entries));
         }
-        up_to = up_to.checked_sub(input.kept_entries)?;
-    } else {
-        up_to = up_to.min(over_the_cap(input)?);
     }
-    match input.purged {
-        Some(purged) if up_to <= purged => None,
-        _ => Some(up_to),
-    }
+    Some(up_to)
 }
 
 /// What to give up to come back to three quarters of the cap, by the average size of an entry.
@@ -129,8 +140,15 @@ mod tests {
         assert!(!is_snapshot_due(&RetentionInput { applied: Some(119_999), ..grown.clone() }));
         let large_state = RetentionInput { state_bytes: 1_000_000, ..grown.clone() };
         assert!(!is_snapshot_due(&large_state), "it would write more than was written");
-        let near_the_cap = RetentionInput { log_bytes_max: 2_000_000, ..large_state };
+        let near_the_cap =
+            RetentionInput { log_bytes_max: 2_000_000, durable: Some(119_000), ..large_state };
+        assert!(!is_snapshot_due(&near_the_cap), "the followers stand in the way");
+        let near_the_cap = RetentionInput { followers: vec![Some(119_000)], ..near_the_cap };
         assert!(is_snapshot_due(&near_the_cap));
+        let held = RetentionInput { held: Some(80_000), ..near_the_cap.clone() };
+        assert!(!is_snapshot_due(&held), "a join stands in the way");
+        let over_the_cap = RetentionInput { log_bytes_max: 1_000_000, ..held };
+        assert!(is_snapshot_due(&over_the_cap));
         assert!(!is_snapshot_due(&RetentionInput { applied: None, ..grown }));
     }
 

@@ -18,7 +18,7 @@ use crate::rpc::peer::{
 use crate::types::{LogId, NodeId};
 
 /// How often a source is asked how far it is.
-const POLL_INTERVAL: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How long one such question may take.
 const POLL_MAX: Duration = Duration::from_secs(3);
 /// A source that cannot be asked for this long is given up.

@@ -4,8 +4,8 @@ use crate::rpc::peer::{SnapshotName, SnapshotPart};
 use crate::types::NodeId;
 
 /// Entries behind the state up to which a snapshot that is there is given, rather than a new one
-/// written: replaying so many costs less than writing a large state.
-const REUSED_TAIL_ENTRIES_MAX: u64 = 50_000;
+/// written: replaying so many costs less than building a new one upon it.
+const REUSED_TAIL_ENTRIES_MAX: u64 = 10_000;
 
 /// A node that could give a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
