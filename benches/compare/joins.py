@@ -67,6 +67,7 @@ def join_under_load(arguments, cluster, load, lasts):
         try:
             joined = newcomer.join()
             beside = finish_load(generator)
+            after = run_load(cluster, puts[0], [*puts[1:], "--seconds", arguments.seconds])
             newcomer.leave()
         finally:
             newcomer.end()
@@ -75,8 +76,10 @@ def join_under_load(arguments, cluster, load, lasts):
         generator.wait()
     say(f"{cluster.system}: joined after {joined['seconds']:.2f} s; writes before "
         f"{before['ops_per_second']:.0f}/s p99 {before['p99_us']} us, beside it "
-        f"{beside['ops_per_second']:.0f}/s p99 {beside['p99_us']} us, {beside['errors']} failed")
-    return {**joined, "load_seconds": seconds, "before": before, "beside": beside}
+        f"{beside['ops_per_second']:.0f}/s p99 {beside['p99_us']} us, {beside['errors']} failed; "
+        f"after {after['ops_per_second']:.0f}/s p99 {after['p99_us']} us")
+    return {
+        **joined, "load_seconds": seconds, "before": before, "beside": beside, "after": after}
 
 
 def start_load(cluster, workload, options):

@@ -143,13 +143,20 @@ def joins_report(conditions, results):
          lambda entry: sum(joined["beside"]["errors"] for joined in entry["joins"]), "{}"),
         ("puts/s before", median(lambda joined: joined["before"]["ops_per_second"]), "{:.0f}"),
         ("puts/s beside it", median(lambda joined: joined["beside"]["ops_per_second"]), "{:.0f}"),
+        ("puts/s afterwards", median(lambda joined: joined["after"]["ops_per_second"]), "{:.0f}"),
         ("beside it / before", median(lambda joined: joined["beside"]["ops_per_second"]
                                       / joined["before"]["ops_per_second"]), "{:.2f}"),
+        ("beside it / afterwards", median(lambda joined: joined["beside"]["ops_per_second"]
+                                          / joined["after"]["ops_per_second"]), "{:.2f}"),
         ("put p99 before, ms", median(lambda joined: joined["before"]["p99_us"] / 1000), "{:.2f}"),
         ("put p99 beside it, ms",
          median(lambda joined: joined["beside"]["p99_us"] / 1000), "{:.2f}"),
+        ("put p99 afterwards, ms",
+         median(lambda joined: joined["after"]["p99_us"] / 1000), "{:.2f}"),
         ("beside it / before", median(lambda joined: joined["beside"]["p99_us"]
                                       / joined["before"]["p99_us"]), "{:.2f}"),
+        ("beside it / afterwards", median(lambda joined: joined["beside"]["p99_us"]
+                                          / joined["after"]["p99_us"]), "{:.2f}"),
         ("anonymous MiB, the member grew by", median(grown), "{:.0f}"),
         ("anonymous MiB, the new node at most",
          median(lambda joined: joined["newcomer_peak_bytes"] / MIB), "{:.0f}"),
@@ -163,6 +170,7 @@ def joins_report(conditions, results):
     return "\n\n".join([
         conditions_line(conditions),
         "Medians of the rounds; a ratio is chainfire's figure over etcd's. \"Beside it\" is a load "
-        "that begins with the join and lasts as long as the one before took.",
+        "that begins with the join and lasts as long as the one before took; \"afterwards\" the "
+        "same with the new member in the cluster.",
         table(["", "chainfire", "etcd", "ratio"], rows),
     ])
