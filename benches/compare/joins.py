@@ -21,7 +21,8 @@ BESIDE_SECONDS_MIN = 3
 
 
 def joins(arguments, directory, tools):
-    """One system after the other: the keys, `--rounds` backups, then `--rounds` joins under load."""
+    """One system after the other: the keys, `--rounds` backups, `--rounds` joins beside as much load
+    as the clients can make, and as many beside `--rate` puts a second."""
     results = []
     for system in SYSTEMS:
         with system(directory, arguments.nodes, tools) as cluster:
@@ -30,10 +31,12 @@ def joins(arguments, directory, tools):
             loaded = measure(cluster, ["load"], [*load, "--total", arguments.total])
             if loaded["errors"]:
                 raise CompareError(f"{system.system}: {loaded['errors']} keys were not stored")
-            backups = [backup(cluster, directory) for _ in range(arguments.rounds)]
-            rounds = join_rounds(arguments, cluster, load)
+            backups = [backup(cluster, directory, load) for _ in range(arguments.rounds)]
+            full = join_rounds(arguments, cluster, load)
+            say(f"{system.system}: now beside {arguments.rate} puts a second")
+            paced = join_rounds(arguments, cluster, [*load, "--rate", arguments.rate])
         results.append({
-            "system": system.system, "backups": backups, "joins": rounds,
+            "system": system.system, "backups": backups, "joins": full, "paced": paced,
             "backup_seconds": statistics.median(entry["seconds"] for entry in backups),
         })
     return results
@@ -99,8 +102,10 @@ def finish_load(generator):
     return figures
 
 
-def backup(cluster, directory):
-    """`snapshot save`, online, from one node to a file on the same disk."""
+def backup(cluster, directory, load):
+    """`snapshot save`, online, from one node to a file on the same disk, after a second of puts:
+    what was written before is not there to be sent again."""
+    run_load(cluster, "put", [*load, "--key-space", "1000", "--seconds", "1"])
     path = os.path.join(directory, f"{cluster.system}.snapshot")
     endpoint = cluster.nodes[0].client
     begun = time.monotonic()

@@ -127,50 +127,67 @@ def large_report(conditions, results):
 
 
 def joins_report(conditions, results):
-    ours, theirs = results
-
-    def median(of):
-        return lambda entry: statistics.median(of(joined) for joined in entry["joins"])
-
-    def grown(joined):
-        return (joined["member_peak_bytes"] - joined["member_before_bytes"]) / MIB
-
-    figures = [
+    backups = [
         ("snapshot save, s", lambda entry: entry["backup_seconds"], "{:.2f}"),
         ("snapshot file, MiB", lambda entry: entry["backups"][-1]["bytes"] / MIB, "{:.0f}"),
-        ("add and promote, s", median(lambda joined: joined["seconds"]), "{:.2f}"),
-        ("failed puts beside it",
-         lambda entry: sum(joined["beside"]["errors"] for joined in entry["joins"]), "{}"),
-        ("puts/s before", median(lambda joined: joined["before"]["ops_per_second"]), "{:.0f}"),
-        ("puts/s beside it", median(lambda joined: joined["beside"]["ops_per_second"]), "{:.0f}"),
-        ("puts/s afterwards", median(lambda joined: joined["after"]["ops_per_second"]), "{:.0f}"),
-        ("beside it / before", median(lambda joined: joined["beside"]["ops_per_second"]
-                                      / joined["before"]["ops_per_second"]), "{:.2f}"),
-        ("beside it / afterwards", median(lambda joined: joined["beside"]["ops_per_second"]
-                                          / joined["after"]["ops_per_second"]), "{:.2f}"),
-        ("put p99 before, ms", median(lambda joined: joined["before"]["p99_us"] / 1000), "{:.2f}"),
-        ("put p99 beside it, ms",
-         median(lambda joined: joined["beside"]["p99_us"] / 1000), "{:.2f}"),
-        ("put p99 afterwards, ms",
-         median(lambda joined: joined["after"]["p99_us"] / 1000), "{:.2f}"),
-        ("beside it / before", median(lambda joined: joined["beside"]["p99_us"]
-                                      / joined["before"]["p99_us"]), "{:.2f}"),
-        ("beside it / afterwards", median(lambda joined: joined["beside"]["p99_us"]
-                                          / joined["after"]["p99_us"]), "{:.2f}"),
-        ("anonymous MiB, the member grew by", median(grown), "{:.0f}"),
-        ("anonymous MiB, the new node at most",
-         median(lambda joined: joined["newcomer_peak_bytes"] / MIB), "{:.0f}"),
-        ("anonymous MiB, the new node afterwards",
-         median(lambda joined: joined["newcomer_after_bytes"] / MIB), "{:.0f}"),
     ]
-    rows = []
-    for name, figure, form in figures:
-        values = figure(ours), figure(theirs)
-        rows.append([name, *(form.format(value) for value in values), ratio(*values)])
     return "\n\n".join([
         conditions_line(conditions),
         "Medians of the rounds; a ratio is chainfire's figure over etcd's. \"Beside it\" is a load "
         "that begins with the join and lasts as long as the one before took; \"afterwards\" the "
         "same with the new member in the cluster.",
-        table(["", "chainfire", "etcd", "ratio"], rows),
+        compared(results, backups),
+        "Beside as many puts as the clients can make, each after its last was answered:",
+        compared(results, join_figures("joins")),
+        f"Beside {conditions['rate']} puts a second, due at fixed times; p99 counts from when each "
+        "was due:",
+        compared(results, join_figures("paced")),
     ])
+
+
+def join_figures(kind):
+    """The rows of the joins of one kind: name, figure of a system's entry, form."""
+    def median(of):
+        return lambda entry: statistics.median(of(joined) for joined in entry[kind])
+
+    def grown(joined):
+        return (joined["member_peak_bytes"] - joined["member_before_bytes"]) / MIB
+
+    def puts(when):
+        return median(lambda joined: joined[when]["ops_per_second"])
+
+    def p99(when):
+        return median(lambda joined: joined[when]["p99_us"] / 1000)
+
+    def beside(when, figure):
+        return median(lambda joined: joined["beside"][figure] / joined[when][figure])
+
+    return [
+        ("add and promote, s", median(lambda joined: joined["seconds"]), "{:.2f}"),
+        ("failed puts beside it",
+         lambda entry: sum(joined["beside"]["errors"] for joined in entry[kind]), "{}"),
+        ("puts/s before", puts("before"), "{:.0f}"),
+        ("puts/s beside it", puts("beside"), "{:.0f}"),
+        ("puts/s afterwards", puts("after"), "{:.0f}"),
+        ("beside it / before", beside("before", "ops_per_second"), "{:.2f}"),
+        ("beside it / afterwards", beside("after", "ops_per_second"), "{:.2f}"),
+        ("put p99 before, ms", p99("before"), "{:.2f}"),
+        ("put p99 beside it, ms", p99("beside"), "{:.2f}"),
+        ("put p99 afterwards, ms", p99("after"), "{:.2f}"),
+        ("beside it / before", beside("before", "p99_us"), "{:.2f}"),
+        ("beside it / afterwards", beside("after", "p99_us"), "{:.2f}"),
+        ("anonymous MiB, the member grew by", median(grown), "{:.0f}"),
+        ("anonymous MiB, the member before",
+         median(lambda joined: joined["member_before_bytes"] / MIB), "{:.0f}"),
+        ("anonymous MiB, the new node at most",
+         median(lambda joined: joined["newcomer_peak_bytes"] / MIB), "{:.0f}"),
+    ]
+
+
+def compared(results, figures):
+    """A table of both systems' figures and their ratios."""
+    rows = []
+    for name, figure, form in figures:
+        values = [figure(entry) for entry in results]
+        rows.append([name, *(form.format(value) for value in values), ratio(*values)])
+    return table(["", "chainfire", "etcd", "ratio"], rows)

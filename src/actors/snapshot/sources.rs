@@ -5,7 +5,7 @@ use crate::types::NodeId;
 
 /// Entries behind the state up to which a snapshot that is there is given, rather than a new one
 /// written: replaying so many costs less than building a new one upon it.
-const REUSED_TAIL_ENTRIES_MAX: u64 = 10_000;
+const REUSED_TAIL_ENTRIES_MAX: u64 = 20_000;
 
 /// A node that could give a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]

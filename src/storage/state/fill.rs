@@ -30,7 +30,7 @@ pub(super) struct Filled {
 }
 
 /// Bytes of records in one transaction, at most (and one chunk).
-const TRANSACTION_BYTES_MAX: usize = 16 << 20;
+const TRANSACTION_BYTES_MAX: usize = 4 << 20;
 const THREAD_NAME: &str = "state-fill-sync";
 
 /// Appends every record of `file` that `takes` answers true for, but of its history no more than

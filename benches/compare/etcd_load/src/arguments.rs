@@ -38,6 +38,10 @@ pub struct Arguments {
     /// Measure so many operations; for load, the number of keys
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub total: Option<u64>,
+    /// Begin so many operations a second, whether or not earlier ones are answered, up to --clients
+    /// in flight; without it each client begins one when its last was answered
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub rate: Option<u64>,
     /// Different keys in use
     #[arg(long, default_value_t = 10_000, value_name = "N",
         value_parser = clap::value_parser!(u64).range(1..))]

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::arguments::{Arguments, Workload};
 use crate::etcd::{Etcd, EtcdError};
@@ -14,6 +15,10 @@ use crate::tally::Tally;
 
 /// Puts in flight while missing keys are stored before reading.
 const FILL_IN_FLIGHT: u64 = 256;
+
+/// How late a timer may fire for its own reasons. An operation that was begun no later than this
+/// after it was due, by a task that waited for it, is measured from its beginning.
+const TIMER_SLACK: Duration = Duration::from_millis(2);
 
 /// Puts one request through every connection, and makes sure that what is to be read is there.
 pub async fn prepare(etcd: &Arc<Etcd>, arguments: &Arc<Arguments>) -> Result<(), EtcdError> {
@@ -96,14 +101,19 @@ impl Shared {
     async fn work(self: Arc<Self>) {
         loop {
             let number = self.begun.fetch_add(1, Ordering::Relaxed);
-            let begun = Instant::now();
+            let due = self.due(number);
             let is_part = match self.arguments.total {
                 Some(total) => number < total,
-                None => begun < self.started + self.arguments.time(),
+                None => due < self.started + self.arguments.time(),
             };
             if !is_part {
                 return;
             }
+            let waited = due > Instant::now();
+            if waited {
+                sleep_until(due).await;
+            }
+            let begun = measured_from(due, Instant::now(), waited);
             let performed = self.perform(number).await;
             let latency = begun.elapsed();
             let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,6 +121,14 @@ impl Shared {
                 Ok(()) => tally.succeeded(latency),
                 Err(kind) => tally.failed(kind),
             }
+        }
+    }
+
+    /// When the `number`th operation (from 0) is to begin.
+    fn due(&self, number: u64) -> Instant {
+        match self.arguments.rate {
+            Some(rate) => self.started + Duration::from_secs_f64(number as f64 / rate as f64),
+            None => Instant::now(),
         }
     }
 
@@ -132,6 +150,11 @@ impl Shared {
             Err(status) => Err(kind(status)),
         }
     }
+}
+
+/// From when an operation counts: from when it was due, but for the timer's own lateness.
+fn measured_from(due: Instant, now: Instant, waited: bool) -> Instant {
+    if waited && now.saturating_duration_since(due) <= TIMER_SLACK { now } else { due }
 }
 
 /// Every put of a load stores the same random value, which does not compress.
