@@ -15,7 +15,7 @@
 //! A write transaction must end on the thread that began it: both environments are written by
 //! one OS thread each.
 
-#![expect(unsafe_code, reason = "LMDB maps a file; see the module's head for why it is sound")]
+#![expect(unsafe_code, reason = "LMDB maps a file, and room is reserved by a system call")]
 
 use std::fs;
 use std::io::{self, Seek as _, Write as _};
@@ -160,7 +160,7 @@ impl Environment {
         if end.saturating_add(bytes) > self.map_bytes {
             return Err(self.error("reserve room in", heed::Error::Mdb(heed::MdbError::MapFull)));
         }
-        reserve(&file, end, bytes).map_err(failed)
+        allocate_after(&file, end, bytes).map_err(failed)
     }
 
     /// Bytes of the database file.
@@ -193,7 +193,7 @@ impl Environment {
 
 /// Allocates what follows `end` in a file, without making it longer.
 #[cfg(target_os = "linux")]
-fn reserve(file: &fs::File, end: u64, bytes: u64) -> io::Result<()> {
+fn allocate_after(file: &fs::File, end: u64, bytes: u64) -> io::Result<()> {
     use std::os::fd::AsRawFd as _;
 
     let too_long = |_| io::Error::from(io::ErrorKind::FileTooLarge);
@@ -219,7 +219,7 @@ fn reserve(file: &fs::File, end: u64, bytes: u64) -> io::Result<()> {
 
 /// A full disk shows when it is full.
 #[cfg(not(target_os = "linux"))]
-fn reserve(_file: &fs::File, _end: u64, _bytes: u64) -> io::Result<()> {
+fn allocate_after(_file: &fs::File, _end: u64, _bytes: u64) -> io::Result<()> {
     Ok(())
 }
 

@@ -115,6 +115,38 @@ async fn history_is_read_from_the_file_until_it_is_in_the_tables() {
 }
 
 #[tokio::test]
+async fn history_that_followed_takes_no_more_room_than_any() {
+    let (from, to) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (store, _watch) = open(from.path(), unhurried()).unwrap();
+    for number in 0..3_000 {
+        let request = put_request(format!("key/{number:04}"), vec![number as u8; 1_000]);
+        execute(&store, Operation::Put(request)).await;
+    }
+    let file = build_snapshot(&store).await.unwrap();
+    let receiver = installed(to.path(), leaving_it(), &file).await;
+    // Written while there is a backlog, and to come after it.
+    for number in 0..40 {
+        execute(&store, put("after", "1")).await;
+        execute(&receiver, put("after", "1")).await;
+        if number % 10 == 0 {
+            receiver.flush().await.unwrap();
+        }
+    }
+    store.flush().await.unwrap();
+    drop(receiver);
+    let (receiver, _watch) = open(to.path(), little_by_little()).unwrap();
+    until(|| !to.path().join("state/2/backlog.snap").exists());
+    let (as_written, followed) = (store.stats().unwrap(), receiver.stats().unwrap());
+    assert_eq!(followed.versions, as_written.versions);
+    let most = as_written.used_bytes + as_written.used_bytes / 20;
+    assert!(followed.used_bytes <= most, "{followed:?} {as_written:?}");
+    let (one, other) = (store.view().unwrap(), receiver.view().unwrap());
+    for at in [3_001, 3_020, 3_041] {
+        assert!(pairs(&one, &KeyRange::all(), at) == pairs(&other, &KeyRange::all(), at));
+    }
+}
+
+#[tokio::test]
 async fn compaction_waits_for_the_history_to_be_whole() {
     let (from, to) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let store = donor(from.path()).await;
@@ -143,16 +175,20 @@ async fn a_state_with_a_backlog_gives_a_whole_snapshot() {
     let file = build_snapshot(&store).await.unwrap();
     let expected = everything(&store, 1);
     let receiver = installed(to.path(), leaving_it(), &file).await;
+    execute(&receiver, put("after", "0")).await;
+    receiver.flush().await.unwrap();
+    drop(receiver);
+    let (receiver, _watch) = open(to.path(), leaving_it()).unwrap();
     execute(&receiver, put("after", "1")).await;
     let again = build_snapshot(&receiver).await.unwrap();
     assert!(unsettled(&receiver) >= 400);
-    assert_eq!(last_index(&again), Some(420));
+    assert_eq!(last_index(&again), Some(421));
     SnapshotFile::open_verified(again.path(), CLUSTER).unwrap();
     let copy = installed(third.path(), hasty(), &again).await;
     assert_eq!(unsettled(&copy), 0);
     assert!(everything(&copy, 1) == expected);
     assert_eq!(value(&copy.view().unwrap(), "after").unwrap(), "1");
-    assert_eq!(copy.stats().unwrap().versions, 421);
+    assert_eq!(copy.stats().unwrap().versions, 422);
 }
 
 #[tokio::test]
@@ -248,14 +284,38 @@ async fn a_snapshot_built_upon_another_is_as_good_as_one_built_from_nothing() {
     assert!(everything(&copy, 400) == everything(&store, 400));
 }
 
+/// Where the chunks of a table begin in a file.
+fn chunks_of(file: &[u8], table: u8) -> Vec<u64> {
+    let number = |at: usize| u32::from_be_bytes(file[at..at + 4].try_into().unwrap()) as usize;
+    let (mut at, mut found) = (20 + number(12), Vec::new());
+    while file[at] != u8::MAX {
+        if file[at] == table {
+            found.push(at as u64);
+        }
+        at += 17 + number(at + 9);
+    }
+    found
+}
+
 #[tokio::test]
 async fn a_damaged_snapshot_is_not_built_upon() {
     let from = TempDir::new().unwrap();
     let store = donor(from.path()).await;
-    let file = build_snapshot(&store).await.unwrap();
-    let raw = fs::File::options().write(true).open(file.path()).unwrap();
-    raw.write_all_at(b"?", file.size_bytes() / 2).unwrap();
-    execute(&store, put("after", "1")).await;
-    let (_directory, copy) = copied(&store).await;
-    assert!(everything(&copy, 1) == everything(&store, 1));
+    let mut damages = 0;
+    // In the middle of a chunk; and a history chunk that says it is one of the keys, or of the end.
+    for damage in [None, Some(0), Some(5)] {
+        let file = build_snapshot(&store).await.unwrap();
+        let raw = fs::File::options().write(true).open(file.path()).unwrap();
+        let history = chunks_of(&fs::read(file.path()).unwrap(), 1);
+        assert!(history.len() > 3);
+        match damage {
+            None => raw.write_all_at(b"?", history[2] + 100).unwrap(),
+            Some(table) => raw.write_all_at(&[table], history[2]).unwrap(),
+        }
+        damages += 1;
+        execute(&store, put("after", "1")).await;
+        let (_directory, copy) = copied(&store).await;
+        assert!(everything(&copy, 1) == everything(&store, 1));
+        assert_eq!(copy.stats().unwrap().versions, 420 + damages);
+    }
 }

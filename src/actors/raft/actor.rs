@@ -239,7 +239,11 @@ fn retention_input(raft: &RaftHandle, config: &RaftConfig) -> RetentionInput {
         // Unreadable figures only put purging off: the store reports its failures itself.
         log_bytes: raft.shared.log.stats().map_or(0, |stats| live_bytes(&stats)),
         log_bytes_max: config.log_bytes_max,
-        state_bytes: raft.shared.state.stats().map_or(u64::MAX, |stats| stats.used_bytes),
+        state_bytes: raft
+            .shared
+            .state
+            .stats()
+            .map_or(u64::MAX, |stats| stats.used_bytes.saturating_add(stats.unsettled_bytes)),
         snapshot_every_entries: config.snapshot_every_entries,
         applied: raft.shared.state.applied().borrow().log_id.map(|log_id| log_id.index),
         kept_entries: config.log_kept_entries,

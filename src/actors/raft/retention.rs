@@ -43,8 +43,9 @@ pub(super) struct RetentionInput {
 ///
 /// A snapshot writes the whole state, so one is due only when the log since the last one has grown
 /// as large as the state: that keeps what snapshots write below what clients wrote, whatever the
-/// size of the state. A log at half its cap does not wait for that, unless what stands in the way
-/// of purging it is not the last snapshot.
+/// size of the state. A log at half its cap does not wait for that when the last snapshot alone
+/// stands in the way of purging it; one that comes near its cap has one not much older, so that it
+/// can be purged at once when it is there.
 pub(super) fn is_snapshot_due(input: &RetentionInput) -> bool {
     let Some(applied) = input.applied else { return false };
     let since = applied.saturating_sub(input.snapshot.unwrap_or(0));
@@ -52,18 +53,18 @@ pub(super) fn is_snapshot_due(input: &RetentionInput) -> bool {
         return false;
     }
     let bytes_since = since.saturating_mul(entry_bytes(input));
-    let would_free = || unneeded(input) > input.snapshot;
-    bytes_since >= input.state_bytes || input.log_bytes >= input.log_bytes_max / 2 && would_free()
+    let (half, quarter) = (input.log_bytes_max / 2, input.log_bytes_max / 4);
+    bytes_since >= input.state_bytes
+        || input.log_bytes >= half && unneeded(input) > input.snapshot
+        || input.log_bytes >= half + quarter && bytes_since >= quarter
 }
 
 /// The index up to which to purge (inclusive), or none when there is nothing worth purging.
 pub(super) fn purge_up_to(input: &RetentionInput) -> Option<u64> {
-    let up_to = unneeded(input)?.min(input.snapshot?);
-    let up_to = if input.log_bytes <= input.log_bytes_max {
-        up_to.checked_sub(input.kept_entries)?
-    } else {
-        up_to.min(over_the_cap(input)?)
-    };
+    let mut up_to = unneeded(input)?.min(input.snapshot?);
+    if input.log_bytes <= input.log_bytes_max {
+        up_to = up_to.checked_sub(input.kept_entries)?;
+    }
     match input.purged {
         Some(purged) if up_to <= purged => None,
         _ => Some(up_to),
@@ -71,16 +72,17 @@ pub(super) fn purge_up_to(input: &RetentionInput) -> Option<u64> {
 }
 
 /// The last entry that nobody lacks: not the state on its disk, and below the cap no follower and no
-/// join.
+/// join. Above it, the last one that has to go.
 fn unneeded(input: &RetentionInput) -> Option<u64> {
     let mut up_to = input.durable?;
-    if input.log_bytes <= input.log_bytes_max {
-        for follower in &input.followers {
-            up_to = up_to.min((*follower)?);
-        }
-        if let Some(held) = input.held {
-            up_to = up_to.min(held.saturating_add(input.kept_entries));
-        }
+    if input.log_bytes > input.log_bytes_max {
+        return Some(up_to.min(over_the_cap(input)?));
+    }
+    for follower in &input.followers {
+        up_to = up_to.min((*follower)?);
+    }
+    if let Some(held) = input.held {
+        up_to = up_to.min(held.saturating_add(input.kept_entries));
     }
     Some(up_to)
 }
@@ -147,8 +149,13 @@ mod tests {
         assert!(is_snapshot_due(&near_the_cap));
         let held = RetentionInput { held: Some(80_000), ..near_the_cap.clone() };
         assert!(!is_snapshot_due(&held), "a join stands in the way");
-        let over_the_cap = RetentionInput { log_bytes_max: 1_000_000, ..held };
-        assert!(is_snapshot_due(&over_the_cap));
+        let over_the_cap = RetentionInput { log_bytes_max: 1_000_000, ..held.clone() };
+        assert!(!is_snapshot_due(&over_the_cap), "the one there is lets go enough");
+        let old = RetentionInput { snapshot: Some(1_000), ..over_the_cap };
+        assert!(is_snapshot_due(&old));
+        let nearly = RetentionInput { log_bytes_max: 1_500_000, ..held };
+        assert!(!is_snapshot_due(&nearly), "the last one is recent");
+        assert!(is_snapshot_due(&RetentionInput { snapshot: Some(70_000), ..nearly }));
         assert!(!is_snapshot_due(&RetentionInput { applied: None, ..grown }));
     }
 

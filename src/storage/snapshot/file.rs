@@ -153,28 +153,36 @@ impl SnapshotFile {
 
     /// Reads the contents from the start.
     pub(crate) fn reader(&self) -> Result<SnapshotReader<impl io::Read>, StorageError> {
-        let input = FromStart { file: self, offset: 0 };
+        let input = FromOffset { file: self, offset: 0 };
         let input = BufReader::with_capacity(READ_BUFFER_BYTES, input);
         SnapshotReader::open(input).map_err(|source| self.error(source))
     }
 
     /// The chunks of `table` as they lie in the file, each checked by itself.
     pub(crate) fn stored_chunks(&self, table: Table) -> StoredChunks<'_> {
-        let input = FromStart { file: self, offset: self.inner.head_bytes };
+        let input = FromOffset { file: self, offset: self.inner.head_bytes };
         StoredChunks { input, table, number: 0, chunk: StoredChunk::empty() }
     }
 
-    /// The chunk that begins at `offset`, checked and unpacked.
-    pub(crate) fn unpacked_chunk(&self, offset: u64) -> Result<UnpackedChunk, StorageError> {
+    /// Chunk `number`, which begins at `offset`, checked and unpacked.
+    pub(crate) fn unpacked_chunk(
+        &self,
+        number: u64,
+        offset: u64,
+    ) -> Result<UnpackedChunk, StorageError> {
         let mut stored = StoredChunk::empty();
         let mut raw = Vec::new();
         let mut read = || {
-            // Its number in the file is not known here.
-            stored.read(&mut FromStart { file: self, offset }, 0, offset)?;
+            stored.read(&mut FromOffset { file: self, offset }, number, offset)?;
             stored.records_in(&mut raw).map(|chunk| chunk.table)
         };
         let table = read().map_err(|source| self.error(source))?;
-        Ok(UnpackedChunk { table, offset, raw })
+        Ok(UnpackedChunk { table, number, offset, raw })
+    }
+
+    /// That its contents are not what its header says, or contradict each other.
+    pub(crate) fn contradiction(&self, reason: &'static str) -> StorageError {
+        self.error(SnapshotError::Contradiction { reason })
     }
 
     /// An error of this file.
@@ -190,7 +198,7 @@ impl SnapshotFile {
 
 /// A walk over the chunks of one table.
 pub(crate) struct StoredChunks<'a> {
-    input: FromStart<'a>,
+    input: FromOffset<'a>,
     table: Table,
     number: u64,
     chunk: StoredChunk,
@@ -225,6 +233,7 @@ impl StoredChunks<'_> {
 #[derive(Debug)]
 pub(crate) struct UnpackedChunk {
     table: Table,
+    number: u64,
     offset: u64,
     raw: Vec<u8>,
 }
@@ -232,17 +241,17 @@ pub(crate) struct UnpackedChunk {
 impl UnpackedChunk {
     /// Its records, from the first.
     pub(crate) fn records(&self) -> Chunk<'_> {
-        Chunk::new(self.table, 0, self.offset, &self.raw)
+        Chunk::new(self.table, self.number, self.offset, &self.raw)
     }
 }
 
 /// Reads through a handle's own offset: handles share the file's.
-struct FromStart<'a> {
+struct FromOffset<'a> {
     file: &'a SnapshotFile,
     offset: u64,
 }
 
-impl io::Read for FromStart<'_> {
+impl io::Read for FromOffset<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read_at(bytes, self.offset)?;
         self.offset += read as u64;

@@ -40,7 +40,8 @@ pub(crate) struct Chunk<'a> {
     pub(crate) table: Table,
     /// Where in the file it begins, in bytes.
     pub(crate) offset: u64,
-    number: u64,
+    /// Which chunk of the file, from 0.
+    pub(crate) number: u64,
     raw: &'a [u8],
 }
 

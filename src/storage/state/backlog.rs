@@ -7,8 +7,8 @@
 //! order ([`settle`](super::settle)).
 //!
 //! Invariants, while there is a backlog:
-//! - a version of the snapshot is in the tables, or in the file at or after the mark's `next`;
-//!   never in neither;
+//! - a version of the snapshot is in `history`, or in the file at or after the mark's `next`; one
+//!   written since is in `recent`, or, once the file's are all in `history`, behind them;
 //! - nothing is compacted, so what the file holds is what the tables should (what may be forgotten
 //!   is not readable either way);
 //! - the file was read and found to be right from its first byte to its last: by the install, or by
@@ -21,26 +21,39 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::layout::Table;
 use super::layout::meta::BacklogMark;
 use super::layout::version::{REVISION_BYTES, decode_revision};
-use crate::storage::snapshot::{Chunk, Record, SnapshotError, SnapshotFile, UnpackedChunk};
+use crate::storage::snapshot::{Chunk, Record, SnapshotFile, UnpackedChunk};
 use crate::storage::{StorageError, durable_file};
 use crate::types::Revision;
 
-/// Unpacked chunks kept for the next read, at most: a few megabytes.
-const RECENT_CHUNKS_MAX: usize = 16;
+/// Unpacked chunks kept for the next read, at most: a few megabytes, unless values are as large as
+/// they may be.
+const UNPACKED_MAX: usize = 16;
+
+/// A page of LMDB, where the system's are of the usual size; what of it is its head; what a record
+/// takes beside its bytes, and in the list of the page; what stands for a value on pages of its own.
+const PAGE_BYTES: u64 = 4_096;
+const PAGE_HEAD_BYTES: u64 = 16;
+const NODE_BYTES: u64 = 8;
+const POINTER_BYTES: u64 = 2;
+const OVERFLOW_BYTES: u64 = 8;
+/// The longest record that lies on a page with others.
+const NODE_BYTES_MAX: u64 = (PAGE_BYTES - PAGE_HEAD_BYTES) / 2 - POINTER_BYTES;
 
 /// The file, and where in it which revisions are.
 #[derive(Debug)]
 pub(crate) struct Backlog {
     file: SnapshotFile,
-    places: Vec<Place>,
-    /// The latest read first.
-    recent: Mutex<VecDeque<(usize, Arc<UnpackedChunk>)>>,
+    index: BacklogIndex,
+    /// The last that was unpacked first.
+    unpacked: Mutex<VecDeque<(usize, Arc<UnpackedChunk>)>>,
 }
 
 /// A chunk of history.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     first: Revision,
+    /// Which chunk of the file it is.
+    number: u64,
     /// Where it begins in the file, in bytes.
     offset: u64,
 }
@@ -49,7 +62,8 @@ struct Place {
 #[derive(Debug, Default)]
 pub(crate) struct BacklogIndex {
     places: Vec<Place>,
-    raw_bytes: u64,
+    records: u64,
+    packing: Packing,
 }
 
 impl BacklogIndex {
@@ -59,17 +73,20 @@ impl BacklogIndex {
         file: &SnapshotFile,
         mut chunk: Chunk<'_>,
     ) -> Result<(), StorageError> {
-        let (offset, raw_bytes) = (chunk.offset, chunk.raw_bytes());
-        let first = chunk.next_record().map_err(|source| file.error(source))?;
-        let Some((key, _)) = first else {
-            return Err(contradiction(file, "a chunk of it has no records"));
-        };
-        let first = revision_of(file, key)?;
-        if self.places.last().is_some_and(|last| last.first >= first) {
-            return Err(contradiction(file, "its revisions are out of order"));
+        let (number, offset) = (chunk.number, chunk.offset);
+        let mut first = None;
+        while let Some((key, value)) = chunk.next_record().map_err(|source| file.error(source))? {
+            self.packing.add(key.len(), value.len());
+            self.records += 1;
+            if first.is_none() {
+                first = Some(revision_of(file, key)?);
+            }
         }
-        self.places.push(Place { first, offset });
-        self.raw_bytes += raw_bytes as u64;
+        let first = first.ok_or_else(|| file.contradiction("a chunk of it has no records"))?;
+        if self.places.last().is_some_and(|last| last.first >= first) {
+            return Err(file.contradiction("its revisions are out of order"));
+        }
+        self.places.push(Place { first, number, offset });
         Ok(())
     }
 
@@ -78,9 +95,14 @@ impl BacklogIndex {
         self.places.first().map(|place| place.first)
     }
 
-    /// Bytes of the records that were left.
-    pub(crate) fn raw_bytes(&self) -> u64 {
-        self.raw_bytes
+    /// How many records were left.
+    pub(crate) fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Bytes that they will take in the tables, about.
+    pub(crate) fn table_bytes(&self) -> u64 {
+        self.packing.bytes()
     }
 }
 
@@ -106,7 +128,7 @@ impl Backlog {
     pub(crate) fn open(path: &Path, mark: &BacklogMark) -> Result<Self, StorageError> {
         let file = SnapshotFile::open(path)?;
         if file.digest() != mark.digest {
-            return Err(contradiction(&file, "the state was built from another"));
+            return Err(file.contradiction("the state was built from another"));
         }
         let mut index = BacklogIndex::default();
         let mut reader = file.reader()?;
@@ -120,7 +142,13 @@ impl Backlog {
     }
 
     fn new(file: SnapshotFile, index: BacklogIndex) -> Self {
-        Self { file, places: index.places, recent: Mutex::default() }
+        Self { file, index, unpacked: Mutex::default() }
+    }
+
+    /// Bytes that `records` of its records will take in the tables, about.
+    pub(crate) fn table_bytes(&self, records: u64) -> u64 {
+        let whole = u128::from(self.index.table_bytes()) * u128::from(records);
+        u64::try_from(whole / u128::from(self.index.records.max(1))).unwrap_or(u64::MAX)
     }
 
     /// The whole file.
@@ -135,7 +163,7 @@ impl Backlog {
         read: impl FnOnce(&[u8]) -> T,
     ) -> Result<Option<T>, StorageError> {
         let Some(place) = self.place_of(revision) else { return Ok(None) };
-        let chunk = self.recent_chunk(place)?;
+        let chunk = self.unpacked_chunk(place)?;
         let mut records = chunk.records();
         while let Some((key, value)) = self.next_record(&mut records)? {
             if revision_of(&self.file, key)? == revision {
@@ -147,13 +175,13 @@ impl Backlog {
 
     /// The chunk in which `revision` is, if it is anywhere.
     pub(crate) fn place_of(&self, revision: Revision) -> Option<usize> {
-        self.places.partition_point(|place| place.first <= revision).checked_sub(1)
+        self.index.places.partition_point(|place| place.first <= revision).checked_sub(1)
     }
 
     /// A chunk by its place; none after the last.
     pub(crate) fn chunk(&self, place: usize) -> Result<Option<UnpackedChunk>, StorageError> {
-        let place = self.places.get(place);
-        place.map(|place| self.file.unpacked_chunk(place.offset)).transpose()
+        let place = self.index.places.get(place);
+        place.map(|place| self.file.unpacked_chunk(place.number, place.offset)).transpose()
     }
 
     /// The next record of a chunk of this file, with its revision's bytes as the key.
@@ -164,33 +192,82 @@ impl Backlog {
         records.next_record().map_err(|source| self.file.error(source))
     }
 
-    fn recent_chunk(&self, place: usize) -> Result<Arc<UnpackedChunk>, StorageError> {
-        let cached = |recent: &VecDeque<(usize, Arc<UnpackedChunk>)>| {
-            let found = recent.iter().find(|(cached, _)| *cached == place);
+    fn unpacked_chunk(&self, place: usize) -> Result<Arc<UnpackedChunk>, StorageError> {
+        let kept = |unpacked: &VecDeque<(usize, Arc<UnpackedChunk>)>| {
+            let found = unpacked.iter().find(|(other, _)| *other == place);
             found.map(|(_, chunk)| Arc::clone(chunk))
         };
-        let lock = || self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(chunk) = cached(&lock()) {
+        let lock = || self.unpacked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(chunk) = kept(&lock()) {
             return Ok(chunk);
         }
         // Outside the lock: others read what is there meanwhile, and now and then the same.
-        let chunk = self.file.unpacked_chunk(self.places[place].offset)?;
+        let Place { number, offset, .. } = self.index.places[place];
+        let chunk = self.file.unpacked_chunk(number, offset)?;
         let chunk = Arc::new(chunk);
-        let mut recent = lock();
-        recent.truncate(RECENT_CHUNKS_MAX - 1);
-        recent.push_front((place, Arc::clone(&chunk)));
+        let mut unpacked = lock();
+        unpacked.truncate(UNPACKED_MAX - 1);
+        unpacked.push_front((place, Arc::clone(&chunk)));
         Ok(chunk)
+    }
+}
+
+/// How LMDB packs records that are appended into pages: it splits none over two pages, and puts the
+/// value of one that takes half a page and more on pages of its own.
+#[derive(Debug, Default)]
+struct Packing {
+    pages: u64,
+    /// Bytes taken of the last page.
+    used: u64,
+}
+
+impl Packing {
+    fn add(&mut self, key_bytes: usize, value_bytes: usize) {
+        let (key_bytes, value_bytes) = (key_bytes as u64, value_bytes as u64);
+        let mut node = NODE_BYTES + key_bytes + value_bytes;
+        if node > NODE_BYTES_MAX {
+            self.pages += (PAGE_HEAD_BYTES + value_bytes).div_ceil(PAGE_BYTES);
+            node = NODE_BYTES + key_bytes + OVERFLOW_BYTES;
+        }
+        let node = node.next_multiple_of(2) + POINTER_BYTES;
+        if self.used == 0 || self.used + node > PAGE_BYTES {
+            self.pages += 1;
+            self.used = PAGE_HEAD_BYTES;
+        }
+        self.used += node;
+    }
+
+    /// Bytes of all pages, and of the branches above them.
+    fn bytes(&self) -> u64 {
+        (self.pages + self.pages / 32 + 1) * PAGE_BYTES
     }
 }
 
 /// The revision that is the key of a `history` record of `file`.
 pub(crate) fn revision_of(file: &SnapshotFile, key: &[u8]) -> Result<Revision, StorageError> {
     let key: &[u8; REVISION_BYTES] =
-        key.try_into().map_err(|_| contradiction(file, "a key of its history is no revision"))?;
+        key.try_into().map_err(|_| file.contradiction("a key of its history is no revision"))?;
     Ok(decode_revision(key))
 }
 
-/// That a file's contents are not what its header says, or contradict each other.
-pub(crate) fn contradiction(file: &SnapshotFile, reason: &'static str) -> StorageError {
-    file.error(SnapshotError::Contradiction { reason })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_room_for_records_goes_by_how_many_fit_on_a_page() {
+        let pages = |records: u32, value_bytes: usize| {
+            let mut packing = Packing::default();
+            (0..records).for_each(|_| packing.add(REVISION_BYTES, value_bytes));
+            packing.pages
+        };
+        assert_eq!(pages(300, 1_080), 100);
+        assert_eq!(pages(300, 1_400), 150);
+        assert_eq!(pages(300, 2_018), 150);
+        assert_eq!(pages(300, 2_019), 300 + 3, "on pages of their own");
+        assert_eq!(pages(300, 4_000), 300 + 3);
+        assert_eq!(pages(300, 4_200), 600 + 3);
+        assert_eq!(pages(4, 1 << 20), 4 * 257 + 1);
+        assert_eq!(pages(48, 64), 1);
+    }
 }

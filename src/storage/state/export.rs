@@ -6,19 +6,20 @@
 //!
 //! # What an earlier file spares
 //! History is most of a state, and never changes but by compaction, which only takes from it. So the
-//! chunks of an earlier snapshot are taken over as they lie there, each checked, when nothing was
-//! taken since: when the versions in that file and those written after it are as many as the tables
-//! have. Whether they are shows when the latter have been written; when they are not, the file is
-//! begun anew. While history has a backlog this is also the only way, and always possible.
+//! chunks of an earlier snapshot are taken over as they lie there, each checked, when compaction
+//! stands where it stood; and then the versions in that file and those written after it must be as
+//! many as the tables have. While history has a backlog this is also the only way, and always
+//! possible, for nothing is compacted.
 
 use std::fs::File;
 use std::io::{self, BufWriter};
 use std::ops::Bound;
 use std::path::Path;
 
-use super::backlog::contradiction;
 use super::layout::Table;
-use super::layout::meta::{LAYOUT_VERSION, META_KEY, StateMeta, encode_meta};
+use super::layout::meta::{
+    CompactionProgress, LAYOUT_VERSION, META_KEY, StateMeta, decode_meta, encode_meta,
+};
 use super::layout::version::encode_revision;
 use super::shared::Shared;
 use super::tables::{TableReader, Tables};
@@ -31,10 +32,13 @@ use crate::types::Revision;
 /// Bytes written at a time.
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
 
+/// A walk over records.
+type Range<'a> = heed::RoRange<'a, heed::types::Bytes, heed::types::Bytes>;
+
 /// A file whose history is taken over.
 struct Base {
     file: SnapshotFile,
-    /// Versions written after it, if none in it was taken since.
+    /// Versions written after it.
     added: u64,
 }
 
@@ -49,13 +53,14 @@ pub(crate) fn export(shared: &Shared) -> Result<SnapshotFile, StorageError> {
     {
         return Ok(current);
     }
-    let base = base(shared, &reader, &meta)?;
+    let mut base = base(shared, &reader, &meta)?;
     let header = header(shared, &reader, &meta, base.as_ref())?;
     let path = shared.snapshots.unfinished_path(header.last_log_id);
     let mut written = write(&reader, &meta, base.as_ref(), &header, &path);
     if let (Err(error @ StorageError::Snapshot { .. }), None) = (&written, &meta.backlog) {
-        // What is right in it, the tables hold as well.
-        tracing::info!(%error, "an earlier snapshot is not built upon");
+        // What it should hold, the tables hold as well.
+        tracing::warn!(%error, "an earlier snapshot is damaged; one is built without it");
+        base = None;
         written = write(&reader, &meta, None, &header, &path);
     }
     drop(reader);
@@ -72,37 +77,72 @@ pub(crate) fn export(shared: &Shared) -> Result<SnapshotFile, StorageError> {
     Ok(file)
 }
 
-/// The file whose history is probably that of the tables, but for what was written after it; none
-/// when there is no such file, or not enough in it to be worth it.
+/// The file whose history is that of the tables, but for what was written after it; none when there
+/// is no such file, or not enough in it to be worth it.
 fn base(
     shared: &Shared,
     reader: &TableReader,
     meta: &StateMeta,
 ) -> Result<Option<Base>, StorageError> {
     let versions = count(reader, Table::History)?;
-    if let (Some(mark), Some(backlog)) = (&meta.backlog, reader.backlog()) {
-        let file = backlog.file().clone();
+    if let Some(mark) = &meta.backlog {
+        let missing = || reader.tables().broken(Table::Meta, "its backlog is not open".into());
+        let file = reader.backlog().ok_or_else(missing)?.file().clone();
         let settled = file.header().version_count().saturating_sub(mark.records);
-        return Ok(Some(Base { file, added: versions.saturating_sub(settled) }));
+        let added = versions.saturating_sub(settled) + recent_count(reader)?;
+        return Ok(Some(Base { file, added }));
     }
     let Some(file) = shared.snapshots.current() else { return Ok(None) };
     let header = file.header();
     let Some(added) = versions.checked_sub(header.version_count()) else { return Ok(None) };
-    let is_worth_it = added <= header.version_count();
-    let base = Base { added, file: file.clone() };
-    Ok((header.layout_version == LAYOUT_VERSION && is_worth_it).then_some(base))
+    if header.layout_version != LAYOUT_VERSION || added > header.version_count() {
+        return Ok(None);
+    }
+    let nothing_was_taken = match compaction_in(&file) {
+        Ok(compaction) => compaction == Some(meta.compaction),
+        Err(error) => {
+            tracing::warn!(%error, "an earlier snapshot is damaged; one is built without it");
+            false
+        }
+    };
+    Ok(nothing_was_taken.then_some(Base { file, added }))
 }
 
-/// The `history` records above main revision `revision`.
-fn history_after<'a>(
-    reader: &'a TableReader,
+/// Where compaction stood when `file` was written.
+fn compaction_in(file: &SnapshotFile) -> Result<Option<CompactionProgress>, StorageError> {
+    let mut chunks = file.stored_chunks(Table::Meta);
+    let mut raw = Vec::new();
+    while let Some(chunk) = chunks.next()? {
+        let mut records = chunk.records_in(&mut raw).map_err(|source| file.error(source))?;
+        while let Some((key, value)) = records.next_record().map_err(|source| file.error(source))? {
+            if key == META_KEY {
+                let meta = decode_meta(value);
+                let broken = |_| file.contradiction("it does not say where it stands");
+                return Ok(Some(meta.map_err(broken)?.compaction));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The `history` records above main revision `revision`, and those that are to come after them.
+fn history_after(
+    reader: &TableReader,
     revision: u64,
-) -> Result<heed::RoRange<'a, heed::types::Bytes, heed::types::Bytes>, StorageError> {
+) -> Result<std::iter::Chain<Range<'_>, Range<'_>>, StorageError> {
     let tables = reader.tables();
+    let failed = |source| tables.environment().error("read", source);
     let last = encode_revision(Revision::new(revision, u32::MAX));
     let bounds = (Bound::Excluded(&last[..]), Bound::Unbounded);
-    let range = tables.handle(Table::History).range(reader.txn(), &bounds);
-    range.map_err(|source| tables.environment().error("read", source))
+    let settled = tables.handle(Table::History).range(reader.txn(), &bounds).map_err(failed)?;
+    let recent = tables.recent().range(reader.txn(), &(..)).map_err(failed)?;
+    Ok(settled.chain(recent))
+}
+
+fn recent_count(reader: &TableReader) -> Result<u64, StorageError> {
+    let tables = reader.tables();
+    let count = tables.recent().len(reader.txn());
+    count.map_err(|source| tables.environment().error("read", source))
 }
 
 fn count(reader: &TableReader, table: Table) -> Result<u64, StorageError> {
@@ -149,29 +189,18 @@ fn write(
     let file = File::create(path).map_err(failed)?;
     let output = BufWriter::with_capacity(WRITE_BUFFER_BYTES, file);
     let mut writer = SnapshotWriter::new(output, header).map_err(failed)?;
+    let whole_meta = encode_meta(&StateMeta { backlog: None, ..meta.clone() });
     for table in Table::ALL {
-        let from_base = base.filter(|_| table == Table::History);
-        let records = match from_base {
-            Some(base) => {
-                take_over(&mut writer, &base.file, path)?;
-                history_after(reader, base.file.header().revision)?
-            }
-            None => tables.handle(table).range(reader.txn(), &(..)).map_err(unreadable)?,
-        };
-        let mut written = 0;
-        for record in records {
-            let (key, value) = record.map_err(unreadable)?;
-            written += 1;
-            if table == Table::Meta && key == META_KEY {
+        if let Some(base) = base.filter(|_| table == Table::History) {
+            write_history_upon(&mut writer, reader, base, path)?;
+        } else {
+            for record in tables.handle(table).iter(reader.txn()).map_err(unreadable)? {
+                let (key, value) = record.map_err(unreadable)?;
                 // The file's history is whole, whether or not the tables' is.
-                let meta = encode_meta(&StateMeta { backlog: None, ..meta.clone() });
-                writer.record(table, key, &meta).map_err(failed)?;
-            } else {
+                let is_meta = table == Table::Meta && key == META_KEY;
+                let value = if is_meta { &whole_meta } else { value };
                 writer.record(table, key, value).map_err(failed)?;
             }
-        }
-        if let Some(base) = from_base.filter(|base| base.added != written) {
-            return Err(contradiction(&base.file, "some of its history was compacted since"));
         }
         crash_point("snapshot.in_export");
     }
@@ -179,6 +208,29 @@ fn write(
     let file = output.into_inner().map_err(|error| failed(error.into_error()))?;
     file.sync_all().map_err(failed)?;
     Ok(size_bytes)
+}
+
+/// Writes the history of `base` and what was written after it.
+fn write_history_upon(
+    writer: &mut SnapshotWriter<BufWriter<File>>,
+    reader: &TableReader,
+    base: &Base,
+    path: &Path,
+) -> Result<(), StorageError> {
+    let failed = |source: io::Error| StorageError::io("write", path, source);
+    let unreadable = |source| reader.tables().environment().error("read", source);
+    take_over(writer, &base.file, path)?;
+    let mut added = 0;
+    for record in history_after(reader, base.file.header().revision)? {
+        let (key, value) = record.map_err(unreadable)?;
+        writer.record(Table::History, key, value).map_err(failed)?;
+        added += 1;
+    }
+    if added == base.added {
+        Ok(())
+    } else {
+        Err(base.file.contradiction("its history is not that of the state"))
+    }
 }
 
 /// Takes over the history of `file`. Chunks that are nearly empty, as the last one of each file may
@@ -190,8 +242,9 @@ fn take_over(
 ) -> Result<(), StorageError> {
     let failed = |source: io::Error| StorageError::io("write", path, source);
     let mut chunks = file.stored_chunks(Table::History);
-    let mut raw = Vec::new();
+    let (mut raw, mut versions) = (Vec::new(), 0);
     while let Some(chunk) = chunks.next()? {
+        versions += u64::from(chunk.records());
         if chunk.is_full_enough() {
             writer.chunk(chunk).map_err(failed)?;
             continue;
@@ -201,5 +254,10 @@ fn take_over(
             writer.record(Table::History, key, value).map_err(failed)?;
         }
     }
-    Ok(())
+    // A damaged head of a chunk may have hidden it and those after it.
+    if versions == file.header().version_count() {
+        Ok(())
+    } else {
+        Err(file.contradiction("it has fewer versions than its header says"))
+    }
 }

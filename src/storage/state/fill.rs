@@ -20,12 +20,10 @@ use super::write::TableWriter;
 use crate::storage::StorageError;
 use crate::storage::snapshot::SnapshotFile;
 
-/// What was put into the tables, and what was not.
+/// What was not put into the tables.
 #[derive(Debug, Default)]
 pub(super) struct Filled {
-    /// Versions that are in the tables.
-    pub(super) history_records: u64,
-    /// Where in the file the others are.
+    /// Where in the file the history is that was not.
     pub(super) left: BacklogIndex,
 }
 
@@ -87,7 +85,6 @@ fn append_all(
             if takes(table, key, value)? {
                 writer.append(table, key, value)?;
                 bytes += key.len() + value.len();
-                filled.history_records += u64::from(table == Table::History);
             }
         }
         if bytes >= TRANSACTION_BYTES_MAX {

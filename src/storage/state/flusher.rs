@@ -1,6 +1,7 @@
 //! The flusher: the one thread that writes the state to the disk.
 //!
-//! It writes what has gathered, in one transaction with the log position it belongs to, and only
+//! In between it moves history that is still in a file (`settle`) and removes what was compacted
+//! (`compaction`). It writes what has gathered, in one transaction with the log position it belongs to, and only
 //! after the commit lets the memory go and publishes the position as durable. What was not
 //! committed is applied again from the log after a restart; so nothing is lost when the process
 //! dies at any point here, and the log is never purged above the durable position.
@@ -25,8 +26,9 @@ use crate::storage::StorageError;
 use crate::storage::crash_point::crash_point;
 
 const NAME: &str = "state-flusher";
-/// The flusher rests between two steps of settling for this many times as long as the one before
-/// took: it is at work on it for a fifth of the time at most.
+/// The flusher rests between two steps that move history from a file for this many times as long as
+/// the one before took: it is at work on it for a fifth of the time at most. What was written
+/// meanwhile follows with the least rest.
 const SETTLE_REST_FACTOR: u32 = 4;
 
 /// Starts the thread.
@@ -69,6 +71,9 @@ fn flush(shared: &Shared) -> Result<(), StorageError> {
     let started = clock::monotonic();
     let (compaction, overflowed) = write(&frozen, &flushing)?;
     flushing.compaction = compaction;
+    if flushing.backlog.is_some() {
+        flushing.diverted_bytes += frozen.bytes;
+    }
     release(shared, &frozen, &overflowed);
     let changes = frozen.generation.read().changes();
     shared.hooks.state_committed(changes, started.elapsed().as_secs_f64());
@@ -82,6 +87,9 @@ fn write(
     before: &FlushState,
 ) -> Result<(CompactionProgress, Vec<Overflowed>), StorageError> {
     let mut writer = TableWriter::begin(&frozen.tables)?;
+    if before.backlog.is_some() {
+        writer.divert_history();
+    }
     let overflowed = writer.write_generation(&frozen.generation.read())?;
     let compaction = match before.compaction_pending(frozen.position.compact_revision) {
         Some(pending) => compact_step(&mut writer, pending, STEP_BESIDE_A_FLUSH)?,
@@ -118,23 +126,30 @@ fn settle(shared: &Shared) -> Result<(), StorageError> {
         return Ok(());
     };
     let mut writer = TableWriter::begin(&tables)?;
-    let left = settle_step(&mut writer, &backlog, mark, shared.options.settle_bytes)?;
+    // Of what is written meanwhile more is taken back than came since the last step: it comes to an
+    // end however much is written.
+    let bytes_max = match mark.records {
+        0 => shared.options.settle_bytes.max(flushing.diverted_bytes.saturating_mul(2)),
+        _ => shared.options.settle_bytes,
+    };
+    let left = settle_step(&mut writer, &backlog, mark, bytes_max)?;
     let meta = tables.meta(writer.txn())?;
     writer.write_meta(&StateMeta { backlog: left, ..meta })?;
     crash_point("state.before_settle_commit");
     writer.commit()?;
     crash_point("state.after_settle_commit");
     flushing.backlog = left;
-    if left.is_none() {
+    flushing.diverted_bytes = 0;
+    let Some(left) = left else {
         tables.set_backlog(None);
         flushing.epoch.remove_backlog();
         drop(flushing);
         shared.resume();
         return Ok(());
-    }
-    let rest = (clock::monotonic().duration_since(started) * SETTLE_REST_FACTOR)
-        .max(shared.options.settle_rest);
-    shared.control.set_settling(Some(rest));
+    };
+    let factor = if left.records > 0 { SETTLE_REST_FACTOR } else { 0 };
+    let rest = clock::monotonic().duration_since(started) * factor;
+    shared.control.set_settling(Some(rest.max(shared.options.settle_rest)));
     Ok(())
 }
 

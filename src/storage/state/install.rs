@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::backlog::{Backlog, contradiction};
+use super::backlog::Backlog;
 use super::epoch::EpochDirectory;
 use super::fill::{Filled, fill};
 use super::layout::meta::{BacklogMark, LAYOUT_VERSION, StateMeta};
@@ -142,9 +142,9 @@ fn build(
         tables.meta(reader.txn())?
     };
     if !file.header().describes(&meta) {
-        return Err(contradiction(file, "its position in the log"));
+        return Err(file.contradiction("its position in the log"));
     }
-    let backlog = leave(epoch, &tables, file, filled, meta)?;
+    let backlog = leave_in_file(epoch, &tables, file, filled, meta)?;
     tables.environment().sync()?;
     // Closed, to be opened again with every commit synced.
     drop(tables);
@@ -153,9 +153,9 @@ fn build(
     Ok(Arc::new(tables))
 }
 
-/// Leaves in the file what was not put into the tables: has room reserved for it, so that a full
+/// Leaves in the file the history that was not put into the tables: has room reserved for it, so that a full
 /// disk shows now, and marks the state as lacking it.
-fn leave(
+fn leave_in_file(
     epoch: &EpochDirectory,
     tables: &Arc<Tables>,
     file: &SnapshotFile,
@@ -163,9 +163,8 @@ fn leave(
     meta: StateMeta,
 ) -> Result<Option<Arc<Backlog>>, StorageError> {
     let Some(next) = filled.left.first() else { return Ok(None) };
-    let records = file.header().version_count().checked_sub(filled.history_records);
-    let records = records.ok_or_else(|| contradiction(file, "it has too many versions"))?;
-    tables.environment().reserve(filled.left.raw_bytes() + filled.left.raw_bytes() / 8)?;
+    let records = filled.left.records();
+    tables.environment().reserve(filled.left.table_bytes())?;
     let backlog = Backlog::create(&epoch.backlog_path(), file, filled.left)?;
     let mark = BacklogMark { digest: file.digest(), next, records };
     let mut writer = TableWriter::begin(tables)?;

@@ -19,7 +19,8 @@
 //!
 //! Invariants:
 //! - a view sees every change up to its revision and none after it (`view` says why);
-//! - what LMDB holds is the state at `meta.applied` exactly, never half a command;
+//! - what LMDB holds, with the file of a backlog, is the state at `meta.applied` exactly, never half a
+//!   command;
 //! - entries are applied in the order of their index without gaps.
 //!
 //! Failure: the disk is never tried again; see [`storage`](crate::storage).

@@ -20,8 +20,8 @@ pub struct StateOptions {
     pub install_history_bytes: usize,
     /// Bytes of that rest that follow in one transaction, about.
     pub settle_bytes: usize,
-    /// The flusher rests between two of them for this long at least; else for several times as
-    /// long as the one before took.
+    /// The flusher rests between two of them for this long at least, and as long as there is some
+    /// in the file for several times as long as the one before took.
     pub settle_rest: Duration,
     /// Entries must be applied without gaps. Only openraft's conformance suite, which skips
     /// indexes, runs without.

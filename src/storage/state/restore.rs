@@ -31,10 +31,9 @@ pub(crate) fn restore(
     let epoch = EpochDirectory::open(state)?;
     let tables = std::sync::Arc::new(Tables::open(&epoch.path(), map_bytes, Durability::OnDemand)?);
     let meta = fill_for(&tables, file, founders.is_some())?;
-    let contradiction = |reason| file.error(SnapshotError::Contradiction { reason });
-    let mut meta = meta.ok_or_else(|| contradiction("it does not say where it stands"))?;
+    let mut meta = meta.ok_or_else(|| file.contradiction("it does not say where it stands"))?;
     if !file.header().describes(&meta) {
-        return Err(contradiction("its position in the log"));
+        return Err(file.contradiction("its position in the log"));
     }
     let mut writer = TableWriter::begin(&tables)?;
     if let Some(founders) = founders {

@@ -5,24 +5,38 @@
 //! took, so that a node which has just joined does not take from its neighbours, or from its own
 //! requests, what it gained by joining early.
 //!
-//! The records come in revision order, below those that were flushed since. LMDB fills a page to
-//! its end when what is put comes after everything in it, also in the middle of a tree: the table
-//! grows as if it had been appended to.
+//! The history must come in revision order: LMDB fills pages only at the end of a table, and in its
+//! middle leaves a third of each empty. So what is written meanwhile goes to the table `recent`, and
+//! is taken back when the file's part is complete; then without much rest, for it grows with every
+//! flush.
 
-use super::backlog::{Backlog, contradiction, revision_of};
+use super::backlog::{Backlog, revision_of};
 use super::layout::Table;
 use super::layout::meta::BacklogMark;
 use super::write::TableWriter;
 use crate::storage::StorageError;
 
-/// Moves records of `backlog` from `mark` on, about `bytes_max` of them. Answers what is left; none
-/// when all of it is in the tables.
+/// Moves records of `backlog` from `mark` on, about `bytes_max` of them, and when there are none,
+/// those of `recent`. Answers what is left; none when all of it is in its place.
 pub(crate) fn settle_step(
+    writer: &mut TableWriter<'_>,
+    backlog: &Backlog,
+    mark: BacklogMark,
+    bytes_max: usize,
+) -> Result<Option<BacklogMark>, StorageError> {
+    if mark.records > 0 {
+        return move_from_file(writer, backlog, mark, bytes_max).map(Some);
+    }
+    let is_all = writer.take_back_history(bytes_max)?;
+    Ok((!is_all).then_some(mark))
+}
+
+fn move_from_file(
     writer: &mut TableWriter<'_>,
     backlog: &Backlog,
     mut mark: BacklogMark,
     bytes_max: usize,
-) -> Result<Option<BacklogMark>, StorageError> {
+) -> Result<BacklogMark, StorageError> {
     let file = backlog.file();
     let mut bytes = 0;
     let mut place = backlog.place_of(mark.next).unwrap_or(0);
@@ -33,19 +47,19 @@ pub(crate) fn settle_step(
             if revision < mark.next {
                 continue;
             }
+            mark.next = revision;
             if bytes >= bytes_max {
-                mark.next = revision;
-                return Ok(Some(mark));
+                return Ok(mark);
             }
-            writer.put(Table::History, key, value)?;
+            writer.append(Table::History, key, value)?;
             bytes += key.len() + value.len();
             mark.records = mark.records.checked_sub(1).ok_or_else(|| miscounted(backlog))?;
         }
         place += 1;
     }
-    if mark.records == 0 { Ok(None) } else { Err(miscounted(backlog)) }
+    if mark.records == 0 { Ok(mark) } else { Err(miscounted(backlog)) }
 }
 
 fn miscounted(backlog: &Backlog) -> StorageError {
-    contradiction(backlog.file(), "it has another number of versions than the state was built with")
+    backlog.file().contradiction("it has another number of versions than the state was built with")
 }

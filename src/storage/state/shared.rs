@@ -69,6 +69,8 @@ pub(crate) struct FlushState {
     pub(crate) compaction: CompactionProgress,
     /// As of the last commit: what of the history is not in the tables yet.
     pub(crate) backlog: Option<BacklogMark>,
+    /// Memory that was flushed beside a backlog since the last step of settling, in bytes.
+    pub(crate) diverted_bytes: usize,
     /// Where it is written.
     pub(crate) epoch: EpochDirectory,
 }
@@ -166,8 +168,8 @@ impl Shared {
 
     /// Tells the flusher what is unfinished in the tables.
     pub(crate) fn resume(&self) {
-        let compact_revision = self.head().position.compact_revision;
         let flushing = self.flushing();
+        let compact_revision = self.head().position.compact_revision;
         self.control.set_settling(flushing.backlog.map(|_| Duration::ZERO));
         self.control.set_compacting(flushing.compaction_pending(compact_revision).is_some());
     }

@@ -14,6 +14,8 @@ pub struct StateStats {
     pub file_bytes: u64,
     /// Bytes of it that hold data; the rest is reused before the file grows.
     pub used_bytes: u64,
+    /// Bytes that what is not in it yet will take, about.
+    pub unsettled_bytes: u64,
     /// Bytes the file can grow to.
     pub map_bytes: u64,
     /// User keys on the disk, deleted ones that compaction has not reached included.
@@ -45,18 +47,21 @@ pub(crate) fn stats(shared: &Shared) -> Result<StateStats, StorageError> {
     let (mut used_bytes, mut records) = (0, [0; Table::ALL.len()]);
     for table in Table::ALL {
         let stat = tables.handle(table).stat(reader.txn()).map_err(failed)?;
-        let pages = stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
-        used_bytes += (pages * stat.page_size as usize) as u64;
+        used_bytes += pages_bytes(&stat);
         records[table as usize] = stat.entries as u64;
     }
+    let recent = tables.recent().stat(reader.txn()).map_err(failed)?;
     let current = shared.snapshots.current();
     let unsettled_versions = tables.meta(reader.txn())?.backlog.map_or(0, |left| left.records);
+    let left = reader.backlog();
+    let unsettled_bytes = left.map_or(0, |left| left.table_bytes(unsettled_versions));
     Ok(StateStats {
         file_bytes: environment.file_bytes()?,
-        used_bytes,
+        used_bytes: used_bytes + pages_bytes(&recent),
+        unsettled_bytes,
         map_bytes: environment.map_bytes(),
         keys: records[Table::Keys as usize],
-        versions: records[Table::History as usize] + unsettled_versions,
+        versions: records[Table::History as usize] + recent.entries as u64 + unsettled_versions,
         unsettled_versions,
         sessions: shared.sessions.read().len(),
         unflushed_bytes: shared.unflushed_bytes.load(Ordering::Relaxed),
@@ -65,4 +70,9 @@ pub(crate) fn stats(shared: &Shared) -> Result<StateStats, StorageError> {
         snapshot_log_id: current.as_ref().and_then(|file| file.header().last_log_id),
         snapshot_bytes: current.map_or(0, |file| file.size_bytes()),
     })
+}
+
+fn pages_bytes(stat: &heed::DatabaseStat) -> u64 {
+    let pages = stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
+    (pages * stat.page_size as usize) as u64
 }

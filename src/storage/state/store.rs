@@ -315,7 +315,8 @@ pub(super) fn load(tables: Arc<Tables>, epoch: EpochDirectory) -> Result<Loaded,
         frozen: None,
         arrangement: 0,
     };
-    let flush = FlushState { compaction: meta.compaction, backlog: meta.backlog, epoch };
+    let (compaction, backlog) = (meta.compaction, meta.backlog);
+    let flush = FlushState { compaction, backlog, diverted_bytes: 0, epoch };
     Ok(Loaded { head, sessions, flush })
 }
 

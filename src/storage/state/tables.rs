@@ -22,6 +22,9 @@ use crate::types::Revision;
 /// Most read transactions open at the same time.
 pub(crate) const READERS_MAX: u32 = 1_024;
 
+/// LMDB's name for the history that was written while there was a backlog. In no snapshot file.
+const RECENT: &str = "recent";
+
 /// A table's handle.
 pub(crate) type Handle = Database<'static, Raw, Raw>;
 
@@ -30,6 +33,8 @@ pub(crate) type Handle = Database<'static, Raw, Raw>;
 pub(crate) struct Tables {
     environment: Environment,
     handles: [Handle; Table::ALL.len()],
+    /// History written while there is a backlog, which it comes after.
+    recent: Handle,
     /// History that is not in them yet.
     backlog: RwLock<Option<Arc<Backlog>>>,
 }
@@ -44,7 +49,7 @@ impl Tables {
         let options = EnvironmentOptions {
             map_bytes,
             readers_max: READERS_MAX,
-            databases_max: u32::try_from(Table::ALL.len()).expect("there are a few tables"),
+            databases_max: u32::try_from(Table::ALL.len() + 1).expect("there are a few tables"),
             durability,
             read_ahead: false,
         };
@@ -62,11 +67,13 @@ impl Tables {
                     create(meta)?,
                     create(access)?,
                 ];
-                heed::Result::Ok(CommitOrAbort::<_, std::convert::Infallible>::Commit(handles))
+                let recent = opener.create_database(txn, Some(RECENT))?;
+                let created = (handles, recent);
+                heed::Result::Ok(CommitOrAbort::<_, std::convert::Infallible>::Commit(created))
             });
         let created = created.map_err(|source| environment.error("create tables in", source))?;
-        let handles = created.commit().expect("the closure above never aborts");
-        Ok(Self { environment, handles, backlog: RwLock::default() })
+        let (handles, recent) = created.commit().expect("the closure above never aborts");
+        Ok(Self { environment, handles, recent, backlog: RwLock::default() })
     }
 
     /// The environment, for its figures and errors.
@@ -77,6 +84,11 @@ impl Tables {
     /// A table's handle.
     pub(crate) fn handle(&self, table: Table) -> Handle {
         self.handles[table as usize]
+    }
+
+    /// The table of the history that was written while there was a backlog; as `history`.
+    pub(crate) fn recent(&self) -> Handle {
+        self.recent
     }
 
     /// The one write transaction; see [`Environment::write`].
@@ -239,15 +251,17 @@ impl TableReader {
         revision: Revision,
         read: impl FnOnce(HistoryRecord<'_>) -> T,
     ) -> Result<Option<T>, StorageError> {
-        let tables = &self.tables;
-        let bytes = tables.get(&self.txn, Table::History, &encode_revision(revision))?;
-        match (bytes, &self.backlog) {
-            (Some(bytes), _) => tables.decode_history(bytes).map(|record| Some(read(record))),
-            (None, Some(backlog)) => {
-                backlog.find(revision, |bytes| tables.decode_history(bytes).map(read))?.transpose()
+        let (tables, key) = (&self.tables, encode_revision(revision));
+        let mut bytes = tables.get(&self.txn, Table::History, &key)?;
+        if let (None, Some(backlog)) = (bytes, &self.backlog) {
+            let recent = tables.recent.get(&self.txn, &key);
+            bytes = recent.map_err(|source| tables.environment.error("read", source))?;
+            if bytes.is_none() {
+                let found = backlog.find(revision, |bytes| tables.decode_history(bytes).map(read));
+                return found?.transpose();
             }
-            (None, None) => Ok(None),
         }
+        bytes.map(|bytes| tables.decode_history(bytes).map(read)).transpose()
     }
 
     fn missing(&self, Revision { main, sub }: Revision) -> StorageError {

@@ -4,8 +4,9 @@
 //! share in the generations of the memory table and begins an LMDB transaction, all at once. The
 //! flusher commits a generation to LMDB *before* it lets the generation go, under the same lock;
 //! so every change at or below the view's revision is in the view's generations or in its
-//! transaction (or, with the same contents, in both), and stays there while the view lives,
-//! whatever is flushed, compacted or installed meanwhile.
+//! transaction (or, with the same contents, in both), or in the file of a backlog that its reader
+//! holds open, and stays there while the view lives, whatever is flushed, settled, compacted or
+//! installed meanwhile.
 //!
 //! A view pins what it reads: generations in memory and pages on the disk. It is made for the
 //! time of one request's computation; never hold one across an `.await`, a client's pace or a

@@ -18,9 +18,12 @@ use super::layout::sessions::{
 use super::layout::version::{VersionRecord, encode_revision};
 use super::memtable::{Contents, MemoryRecord};
 use super::session_delta::SessionDelta;
-use super::tables::Tables;
+use super::tables::{Handle, Tables};
 use crate::storage::StorageError;
 use crate::types::ClientId;
+
+/// Bytes of diverted versions held in memory while they are taken back, about.
+const TAKEN_BACK_BYTES: usize = 256 << 10;
 
 /// An answer that now lies in the `answers` table.
 pub(crate) type Overflowed = (ClientId, u64);
@@ -29,6 +32,8 @@ pub(crate) type Overflowed = (ClientId, u64);
 pub(crate) struct TableWriter<'a> {
     tables: &'a Arc<Tables>,
     txn: RwTxn<'a>,
+    /// Where versions go.
+    history: Handle,
     key_buffer: Vec<u8>,
     history_buffer: Vec<u8>,
 }
@@ -38,7 +43,13 @@ impl<'a> TableWriter<'a> {
     /// thread.
     pub(crate) fn begin(tables: &'a Arc<Tables>) -> Result<Self, StorageError> {
         let txn = tables.write()?;
-        Ok(Self { tables, txn, key_buffer: Vec::new(), history_buffer: Vec::new() })
+        let history = tables.handle(Table::History);
+        Ok(Self { tables, txn, history, key_buffer: Vec::new(), history_buffer: Vec::new() })
+    }
+
+    /// Has versions go to the table for those that come after a backlog.
+    pub(crate) fn divert_history(&mut self) {
+        self.history = self.tables.recent();
     }
 
     /// The transaction, for reading what it holds.
@@ -106,9 +117,42 @@ impl<'a> TableWriter<'a> {
         key: &[u8],
         value: &[u8],
     ) -> Result<(), StorageError> {
-        let handle = self.tables.handle(table);
+        self.append_to(self.tables.handle(table), key, value)
+    }
+
+    fn append_to(&mut self, handle: Handle, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
         let outcome = handle.put_with_flags(&mut self.txn, PutFlags::APPEND, key, value);
         outcome.map_err(|source| self.tables.environment().error("append to", source))
+    }
+
+    /// Appends to `history` the first of the versions that were diverted, about `bytes_max` of them.
+    /// Answers whether there are no more.
+    pub(crate) fn take_back_history(&mut self, bytes_max: usize) -> Result<bool, StorageError> {
+        let (recent, environment) = (self.tables.recent(), self.tables.environment());
+        let failed = |source| environment.error("move", source);
+        let mut bytes = 0;
+        while bytes < bytes_max {
+            let mut taken = Vec::new();
+            let mut taken_bytes = 0;
+            for record in recent.iter(&self.txn).map_err(failed)? {
+                let (key, value) = record.map_err(failed)?;
+                taken_bytes += key.len() + value.len();
+                taken.push((key.to_vec(), value.to_vec()));
+                if taken_bytes >= TAKEN_BACK_BYTES {
+                    break;
+                }
+            }
+            if taken.is_empty() {
+                return Ok(true);
+            }
+            for (key, value) in taken {
+                self.append(Table::History, &key, &value)?;
+                recent.delete(&mut self.txn, &key).map_err(failed)?;
+            }
+            bytes += taken_bytes;
+        }
+        let is_empty = recent.is_empty(&self.txn).map_err(failed)?;
+        Ok(is_empty)
     }
 
     /// Removes a record; answers whether it was there.
@@ -132,7 +176,7 @@ impl<'a> TableWriter<'a> {
         encode_key_record(&mut key_bytes, &KeyRecord { revision, version });
         let history = HistoryRecord { version, key: &record.key, value: &record.value };
         encode_history_record(&mut history_bytes, &history);
-        self.append(Table::History, &encode_revision(revision), &history_bytes)?;
+        self.append_to(self.history, &encode_revision(revision), &history_bytes)?;
         self.put(Table::Keys, &record.key, &key_bytes)?;
         (self.key_buffer, self.history_buffer) = (key_bytes, history_bytes);
         Ok(())

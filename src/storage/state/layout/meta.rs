@@ -52,9 +52,9 @@ pub(crate) struct StateMeta {
 pub(crate) struct BacklogMark {
     /// The file's digest.
     pub(crate) digest: [u8; 32],
-    /// The first revision that is not in the tables.
+    /// The first of its revisions that is not in the tables; the last, when all are.
     pub(crate) next: Revision,
-    /// How many records are not.
+    /// How many of the file's records are not; with none left, some written since may be in `recent`.
     pub(crate) records: u64,
 }
 

@@ -10,11 +10,13 @@
 //! | `meta`     | `state`                              | how far the state is                    |
 //! | `access`   | kind, name                           | a user, a role or an access key         |
 //! | `meta`     | `roster`                             | ids given, joins, incarnations          |
+//! | `recent`   | as `history`                         | what comes after a backlog; else empty  |
 //!
 //! Integers are big-endian, so that LMDB's byte order is their order. A value lies once, in
 //! `history`, which grows at its end only. `keys` and `history` have fixed layouts that are read
 //! in place; the small tables are postcard in an [envelope](crate::storage::envelope) with a
 //! version and a checksum. The version of all of it is in `meta` ([`meta::LAYOUT_VERSION`]).
+//! `recent` is no [`Table`]: what is in it is the end of `history`, and so it is in a snapshot.
 //!
 //! Every decoder refuses what no encoder writes (short, long, impossible fields) and says so: the
 //! disk is not trusted.
