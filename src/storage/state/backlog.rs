@@ -268,6 +268,6 @@ mod tests {
         assert_eq!(pages(300, 4_000), 300 + 3);
         assert_eq!(pages(300, 4_200), 600 + 3);
         assert_eq!(pages(4, 1 << 20), 4 * 257 + 1);
-        assert_eq!(pages(48, 64), 1);
+        assert_eq!(pages(47, 64), 1);
     }
 }
