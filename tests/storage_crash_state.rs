@@ -30,7 +30,7 @@ use shared_support::memory_view::MemoryView;
 use shared_support::requests::{all_of, compact, delete, put_request, txn_put};
 use support::{
     apply, build_snapshot, command, entry, hasty, install_snapshot, last_index, log_id, next_index,
-    open, pairs, unhurried, until,
+    open, pairs, receive, unhurried, until,
 };
 
 const SCENARIO: &str = "CHAINFIRE_TEST_SCENARIO";
@@ -125,9 +125,8 @@ async fn as_a_child() {
         "install" | "settle" => {
             apply_up_to(&store, 100).await;
             store.flush().await.unwrap();
-            let file = Path::new(&directory).canonicalize().unwrap().join("incoming/received");
-            std::fs::copy(std::env::var(DONOR).unwrap(), &file).unwrap();
-            let file = SnapshotFile::open_verified(&file, ClusterId(1)).unwrap();
+            let donor = std::env::var(DONOR).unwrap();
+            let file = receive(Path::new(&directory), Path::new(&donor));
             install_snapshot(&store, file).await.unwrap();
             apply_for_ever(&store).await;
         }

@@ -14,8 +14,8 @@ use tempfile::TempDir;
 
 use crate::shared_support::requests::{compact, delete, put, put_request};
 use crate::support::{
-    build_snapshot, execute, hasty, install_snapshot, last_index, open, pairs, unhurried, until,
-    value,
+    build_snapshot, execute, hasty, install_snapshot, last_index, noise, open, pairs, receive,
+    unhurried, until, value,
 };
 
 const CLUSTER: ClusterId = ClusterId(1);
@@ -35,10 +35,6 @@ fn leaving_it() -> StateOptions {
 /// Nothing is in the tables at first, and it follows a few versions at a time.
 fn little_by_little() -> StateOptions {
     StateOptions { settle_rest: Duration::ZERO, settle_bytes: 20_000, ..leaving_it() }
-}
-
-fn noise(number: u32) -> Vec<u8> {
-    (0..4_000u32).map(|at| (at.wrapping_mul(at).wrapping_mul(number * 2 + 7) >> 5) as u8).collect()
 }
 
 /// A state of several chunks, with keys that have many versions.
@@ -64,10 +60,7 @@ fn everything(store: &StateStore, first: u64) -> Vec<Pairs> {
 /// The state of `file`, in a store of its own.
 async fn installed(path: &Path, options: StateOptions, file: &SnapshotFile) -> StateStore {
     let (store, _watch) = open(path, options).unwrap();
-    let received = path.canonicalize().unwrap().join("incoming/received");
-    fs::copy(file.path(), &received).unwrap();
-    let received = SnapshotFile::open_verified(&received, CLUSTER).unwrap();
-    install_snapshot(&store, received).await.unwrap();
+    install_snapshot(&store, receive(path, file.path())).await.unwrap();
     store
 }
 

@@ -12,8 +12,8 @@ use tempfile::TempDir;
 
 use crate::shared_support::requests::{compact, delete, put, put_request};
 use crate::support::{
-    apply, blank, build_snapshot, execute, hasty, install_snapshot, last_index, next_index, open,
-    pairs, unhurried, value,
+    apply, blank, build_snapshot, execute, hasty, install_snapshot, last_index, next_index, noise,
+    open, pairs, receive, unhurried, value,
 };
 
 const CLUSTER: ClusterId = ClusterId(1);
@@ -29,11 +29,7 @@ fn names(directory: &Path) -> Vec<String> {
 async fn with_some_data(path: &Path) -> StateStore {
     let (store, _watch) = open(path, unhurried()).unwrap();
     for number in 0..300 {
-        // Values that do not compress, for several chunks.
-        let value: Vec<u8> = (0..4_000u32)
-            .map(|at| (at.wrapping_mul(at).wrapping_mul(number * 2 + 7) >> 5) as u8)
-            .collect();
-        let request = put_request(format!("key/{number:03}"), value);
+        let request = put_request(format!("key/{number:03}"), noise(number));
         execute(&store, Operation::Put(request)).await;
     }
     execute(&store, delete(KeyRange::prefix("key/01"))).await;
@@ -88,9 +84,8 @@ async fn an_installed_snapshot_is_the_state_now_and_after_a_restart() {
     execute(&receiver, put("other", "2")).await;
     let before = receiver.view().unwrap();
 
-    let incoming = to.path().canonicalize().unwrap().join("incoming/received");
-    fs::copy(file.path(), &incoming).unwrap();
-    let received = SnapshotFile::open_verified(&incoming, CLUSTER).unwrap();
+    let received = receive(to.path(), file.path());
+    let incoming = received.path().to_owned();
     install_snapshot(&receiver, received).await.unwrap();
 
     let everything = |store: &StateStore| {

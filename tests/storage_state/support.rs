@@ -112,6 +112,18 @@ pub(crate) async fn build_snapshot(store: &StateStore) -> io::Result<SnapshotFil
     Ok(snapshot.snapshot)
 }
 
+/// Values that do not compress, each number's another: enough of them make several chunks.
+pub(crate) fn noise(number: u32) -> Vec<u8> {
+    (0..4_000u32).map(|at| (at.wrapping_mul(at).wrapping_mul(number * 2 + 7) >> 5) as u8).collect()
+}
+
+/// Puts a copy of a snapshot where received ones lie in the data directory `path`.
+pub(crate) fn receive(path: &Path, from: &Path) -> SnapshotFile {
+    let received = path.canonicalize().expect("a directory").join("incoming/received");
+    std::fs::copy(from, &received).expect("room for a copy");
+    SnapshotFile::open_verified(&received, ClusterId(1)).expect("a whole snapshot")
+}
+
 /// Installs a snapshot as openraft does.
 pub(crate) async fn install_snapshot(store: &StateStore, file: SnapshotFile) -> io::Result<()> {
     store.clone().install_snapshot(&Default::default(), file).await

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::error::SnapshotError;
 use super::format::DIGEST_BYTES;
 use super::header::SnapshotHeader;
-use super::reader::{Chunk, SnapshotReader};
+use super::reader::{Chunk, Record, SnapshotReader};
 use super::stored::StoredChunk;
 use crate::consensus::{TypeConfig, log_id_to_openraft};
 use crate::storage::StorageError;
@@ -178,6 +178,14 @@ impl SnapshotFile {
         };
         let table = read().map_err(|source| self.error(source))?;
         Ok(UnpackedChunk { table, number, offset, raw })
+    }
+
+    /// The next record of a chunk of this file; none after the last one.
+    pub(crate) fn next_record<'a>(
+        &self,
+        chunk: &mut Chunk<'a>,
+    ) -> Result<Option<Record<'a>>, StorageError> {
+        chunk.next_record().map_err(|source| self.error(source))
     }
 
     /// That its contents are not what its header says, or contradict each other.

@@ -36,8 +36,8 @@ pub use file::SnapshotFile;
 pub(crate) use file::UnpackedChunk;
 pub(crate) use header::RecordCounts;
 pub use header::SnapshotHeader;
+pub(crate) use reader::Chunk;
 #[cfg(fuzzing)]
 pub(crate) use reader::SnapshotReader;
-pub(crate) use reader::{Chunk, Record};
 pub(crate) use shelf::SnapshotShelf;
 pub(crate) use writer::SnapshotWriter;

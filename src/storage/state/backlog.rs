@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::layout::Table;
 use super::layout::meta::BacklogMark;
 use super::layout::version::{REVISION_BYTES, decode_revision};
-use crate::storage::snapshot::{Chunk, Record, SnapshotFile, UnpackedChunk};
+use crate::storage::snapshot::{Chunk, SnapshotFile, UnpackedChunk};
 use crate::storage::{StorageError, durable_file};
 use crate::types::Revision;
 
@@ -75,7 +75,7 @@ impl BacklogIndex {
     ) -> Result<(), StorageError> {
         let (number, offset) = (chunk.number, chunk.offset);
         let mut first = None;
-        while let Some((key, value)) = chunk.next_record().map_err(|source| file.error(source))? {
+        while let Some((key, value)) = file.next_record(&mut chunk)? {
             self.packing.add(key.len(), value.len());
             self.records += 1;
             if first.is_none() {
@@ -165,7 +165,7 @@ impl Backlog {
         let Some(place) = self.place_of(revision) else { return Ok(None) };
         let chunk = self.unpacked_chunk(place)?;
         let mut records = chunk.records();
-        while let Some((key, value)) = self.next_record(&mut records)? {
+        while let Some((key, value)) = self.file.next_record(&mut records)? {
             if revision_of(&self.file, key)? == revision {
                 return Ok(Some(read(value)));
             }
@@ -182,14 +182,6 @@ impl Backlog {
     pub(crate) fn chunk(&self, place: usize) -> Result<Option<UnpackedChunk>, StorageError> {
         let place = self.index.places.get(place);
         place.map(|place| self.file.unpacked_chunk(place.number, place.offset)).transpose()
-    }
-
-    /// The next record of a chunk of this file, with its revision's bytes as the key.
-    pub(crate) fn next_record<'a>(
-        &self,
-        records: &mut Chunk<'a>,
-    ) -> Result<Option<Record<'a>>, StorageError> {
-        records.next_record().map_err(|source| self.file.error(source))
     }
 
     fn unpacked_chunk(&self, place: usize) -> Result<Arc<UnpackedChunk>, StorageError> {

@@ -22,7 +22,7 @@ use super::layout::meta::{
 };
 use super::layout::version::encode_revision;
 use super::shared::Shared;
-use super::tables::{TableReader, Tables};
+use super::tables::{Handle, TableReader};
 use crate::clock;
 use crate::storage::StorageError;
 use crate::storage::crash_point::crash_point;
@@ -84,12 +84,12 @@ fn base(
     reader: &TableReader,
     meta: &StateMeta,
 ) -> Result<Option<Base>, StorageError> {
-    let versions = count(reader, Table::History)?;
+    let versions = count(reader, reader.tables().handle(Table::History))?;
     if let Some(mark) = &meta.backlog {
         let missing = || reader.tables().broken(Table::Meta, "its backlog is not open".into());
         let file = reader.backlog().ok_or_else(missing)?.file().clone();
         let settled = file.header().version_count().saturating_sub(mark.records);
-        let added = versions.saturating_sub(settled) + recent_count(reader)?;
+        let added = versions.saturating_sub(settled) + count(reader, reader.tables().recent())?;
         return Ok(Some(Base { file, added }));
     }
     let Some(file) = shared.snapshots.current() else { return Ok(None) };
@@ -114,7 +114,7 @@ fn compaction_in(file: &SnapshotFile) -> Result<Option<CompactionProgress>, Stor
     let mut raw = Vec::new();
     while let Some(chunk) = chunks.next()? {
         let mut records = chunk.records_in(&mut raw).map_err(|source| file.error(source))?;
-        while let Some((key, value)) = records.next_record().map_err(|source| file.error(source))? {
+        while let Some((key, value)) = file.next_record(&mut records)? {
             if key == META_KEY {
                 let meta = decode_meta(value);
                 let broken = |_| file.contradiction("it does not say where it stands");
@@ -139,16 +139,9 @@ fn history_after(
     Ok(settled.chain(recent))
 }
 
-fn recent_count(reader: &TableReader) -> Result<u64, StorageError> {
-    let tables = reader.tables();
-    let count = tables.recent().len(reader.txn());
-    count.map_err(|source| tables.environment().error("read", source))
-}
-
-fn count(reader: &TableReader, table: Table) -> Result<u64, StorageError> {
-    let tables: &Tables = reader.tables();
-    let count = tables.handle(table).len(reader.txn());
-    count.map_err(|source| tables.environment().error("read", source))
+fn count(reader: &TableReader, table: Handle) -> Result<u64, StorageError> {
+    let count = table.len(reader.txn());
+    count.map_err(|source| reader.tables().environment().error("read", source))
 }
 
 fn header(
@@ -159,7 +152,7 @@ fn header(
 ) -> Result<SnapshotHeader, StorageError> {
     let mut records = [0; Table::ALL.len()];
     for table in Table::ALL {
-        records[table as usize] = count(reader, table)?;
+        records[table as usize] = count(reader, reader.tables().handle(table))?;
     }
     if let Some(base) = base {
         records[Table::History as usize] = base.file.header().version_count() + base.added;
@@ -250,7 +243,7 @@ fn take_over(
             continue;
         }
         let mut records = chunk.records_in(&mut raw).map_err(|source| file.error(source))?;
-        while let Some((key, value)) = records.next_record().map_err(|source| file.error(source))? {
+        while let Some((key, value)) = file.next_record(&mut records)? {
             writer.record(Table::History, key, value).map_err(failed)?;
         }
     }

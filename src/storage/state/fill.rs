@@ -20,13 +20,6 @@ use super::write::TableWriter;
 use crate::storage::StorageError;
 use crate::storage::snapshot::SnapshotFile;
 
-/// What was not put into the tables.
-#[derive(Debug, Default)]
-pub(super) struct Filled {
-    /// Where in the file the history is that was not.
-    pub(super) left: BacklogIndex,
-}
-
 /// Bytes of records in one transaction, at most (and one chunk).
 const TRANSACTION_BYTES_MAX: usize = 4 << 20;
 const THREAD_NAME: &str = "state-fill-sync";
@@ -38,7 +31,7 @@ pub(super) fn fill(
     file: &SnapshotFile,
     history_bytes: usize,
     takes: impl FnMut(Table, &[u8], &[u8]) -> Result<bool, StorageError>,
-) -> Result<Filled, StorageError> {
+) -> Result<BacklogIndex, StorageError> {
     thread::scope(|scope| {
         // One that waits is enough: a sync takes along whatever was committed before it began.
         let (committed, commits) = sync_channel(1);
@@ -49,7 +42,8 @@ pub(super) fn fill(
         let filled = append_all(tables, file, history_bytes, takes, &committed);
         drop(committed);
         let synced = syncer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        synced.and(filled)
+        let left = filled?;
+        synced.map(|()| left)
     })
 }
 
@@ -67,21 +61,21 @@ fn append_all(
     history_bytes: usize,
     mut takes: impl FnMut(Table, &[u8], &[u8]) -> Result<bool, StorageError>,
     committed: &SyncSender<()>,
-) -> Result<Filled, StorageError> {
+) -> Result<BacklogIndex, StorageError> {
     let mut reader = file.reader()?;
     let mut writer = TableWriter::begin(tables)?;
-    let mut filled = Filled::default();
+    let mut left = BacklogIndex::default();
     let (mut bytes, mut history_bytes_taken) = (0, 0);
     while let Some(mut chunk) = reader.next_chunk().map_err(|source| file.error(source))? {
         let table = chunk.table;
         if table == Table::History {
             if history_bytes_taken >= history_bytes {
-                filled.left.push(file, chunk)?;
+                left.push(file, chunk)?;
                 continue;
             }
             history_bytes_taken += chunk.raw_bytes();
         }
-        while let Some((key, value)) = chunk.next_record().map_err(|source| file.error(source))? {
+        while let Some((key, value)) = file.next_record(&mut chunk)? {
             if takes(table, key, value)? {
                 writer.append(table, key, value)?;
                 bytes += key.len() + value.len();
@@ -96,5 +90,5 @@ fn append_all(
         }
     }
     writer.commit()?;
-    Ok(filled)
+    Ok(left)
 }

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::backlog::Backlog;
+use super::backlog::{Backlog, BacklogIndex};
 use super::epoch::EpochDirectory;
-use super::fill::{Filled, fill};
+use super::fill::fill;
 use super::layout::meta::{BacklogMark, LAYOUT_VERSION, StateMeta};
 use super::shared::Shared;
 use super::store::{Loaded, load};
@@ -136,7 +136,7 @@ fn build(
 ) -> Result<Arc<Tables>, StorageError> {
     let map_bytes = shared.options.map_bytes;
     let tables = Arc::new(Tables::open(&epoch.path(), map_bytes, Durability::OnDemand)?);
-    let filled = fill(&tables, file, shared.options.install_history_bytes, |_, _, _| Ok(true))?;
+    let left = fill(&tables, file, shared.options.install_history_bytes, |_, _, _| Ok(true))?;
     let meta = {
         let reader = tables.read()?;
         tables.meta(reader.txn())?
@@ -144,7 +144,7 @@ fn build(
     if !file.header().describes(&meta) {
         return Err(file.contradiction("its position in the log"));
     }
-    let backlog = leave_in_file(epoch, &tables, file, filled, meta)?;
+    let backlog = leave_in_file(epoch, &tables, file, left, meta)?;
     tables.environment().sync()?;
     // Closed, to be opened again with every commit synced.
     drop(tables);
@@ -159,13 +159,13 @@ fn leave_in_file(
     epoch: &EpochDirectory,
     tables: &Arc<Tables>,
     file: &SnapshotFile,
-    filled: Filled,
+    left: BacklogIndex,
     meta: StateMeta,
 ) -> Result<Option<Arc<Backlog>>, StorageError> {
-    let Some(next) = filled.left.first() else { return Ok(None) };
-    let records = filled.left.records();
-    tables.environment().reserve(filled.left.table_bytes())?;
-    let backlog = Backlog::create(&epoch.backlog_path(), file, filled.left)?;
+    let Some(next) = left.first() else { return Ok(None) };
+    let records = left.records();
+    tables.environment().reserve(left.table_bytes())?;
+    let backlog = Backlog::create(&epoch.backlog_path(), file, left)?;
     let mark = BacklogMark { digest: file.digest(), next, records };
     let mut writer = TableWriter::begin(tables)?;
     writer.write_meta(&StateMeta { backlog: Some(mark), ..meta })?;

@@ -42,7 +42,7 @@ fn move_from_file(
     let mut place = backlog.place_of(mark.next).unwrap_or(0);
     while let Some(chunk) = backlog.chunk(place)? {
         let mut records = chunk.records();
-        while let Some((key, value)) = backlog.next_record(&mut records)? {
+        while let Some((key, value)) = file.next_record(&mut records)? {
             let revision = revision_of(file, key)?;
             if revision < mark.next {
                 continue;
