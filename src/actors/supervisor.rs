@@ -376,8 +376,12 @@ async fn start_child(
             spawn(RaftActor, start, myself, &handles.raft_mailbox, meter).await?
         }
         Child::Snapshot => {
-            let start =
-                SnapshotArgs { raft: args.raft, incoming: args.incoming, meter: meter.clone() };
+            let start = SnapshotArgs {
+                raft: args.raft,
+                incoming: args.incoming,
+                meter: meter.clone(),
+                metrics: args.metrics,
+            };
             spawn(SnapshotActor, start, myself, &handles.snapshot.mailbox, meter).await?
         }
         Child::Auth => {

@@ -9,6 +9,7 @@
 //! join, so asking again is answered with the same ids. A join that came to nothing ends the
 //! node, and what it had received is removed.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,10 +21,12 @@ use super::StartError;
 use crate::actors::{RaftHandle, SupervisorMessage};
 use crate::auth::{CLIENT_SERVICE, ClusterKey};
 use crate::config::NodeConfig;
-use crate::rpc::transport::{ConnectOptions, TlsClient, call_context, connect_store};
-use crate::storage::{Identity, Joining, StorageError};
+use crate::rpc::transport::{
+    ConnectError, ConnectOptions, HandshakeError, TlsClient, call_context, connect_store,
+};
+use crate::storage::{Identity, Joining, StorageError, detached};
 use crate::types::{
-    ClusterId, ClusterReply, ClusterRequest, JoinRequest, JoinTarget, JoinTicket, NodeId,
+    ClusterId, ClusterReply, ClusterRequest, JoinRequest, JoinTarget, JoinTicket, LogId, NodeId,
     RequestError, Standing,
 };
 
@@ -43,6 +46,12 @@ pub enum JoinError {
     /// Nobody answered.
     #[error("no member let this node join: {0}; check that --join names members that run")]
     NoAnswer(String),
+    /// Whoever is there is no member that could let it in.
+    #[error(
+        "no member let this node join: {0}; give --join the client addresses of members, and the \
+             --cluster-key file of their cluster"
+    )]
+    NotThere(String),
     /// The members said something else.
     #[error("{0} answered something else; check that --join names members")]
     Nonsense(String),
@@ -58,7 +67,10 @@ pub(super) async fn identity(
     client: SocketAddr,
     peer: SocketAddr,
 ) -> Result<Option<Identity>, StartError> {
-    let begun = begin(config).map_err(JoinError::from)?;
+    let map_bytes = config.storage.state_map_bytes;
+    let held = blocking(config, move |path| detached::held(path, map_bytes)).await?;
+    let held = held.map(|(cluster_id, state)| (cluster_id, state.applied));
+    let begun = begin(config, held.is_some()).map_err(JoinError::from)?;
     let Some(mut joining) = begun else { return Ok(None) };
     let (cluster_id, ticket) = match joining.given {
         Some(given) => given,
@@ -71,19 +83,54 @@ pub(super) async fn identity(
                 target: if config.learner { JoinTarget::Learner } else { JoinTarget::Voter },
                 waits: joining.waits,
             };
-            let given = ask_to_join(&joining.contacts, introduction, request).await?;
-            joining.given = Some(given);
+            // A state of another cluster is refused by whoever is asked, and nothing begun.
+            let options =
+                ConnectOptions { cluster_id: held.map(|it| it.0), ..introduction.clone() };
+            let asked = ClusterRequest::Join { request, held: held.and_then(|it| it.1) };
+            let (given, unusable) = ask_to_join(&joining.contacts, &options, asked).await?;
+            tell_what_becomes_of(held, unusable.as_deref());
+            (joining.given, joining.empties) = (Some(given), unusable.is_some());
             joining.write(&config.data_dir).map_err(JoinError::from)?;
             given
         }
     };
+    if joining.empties {
+        blocking(config, detached::empty).await?;
+    }
     let (node_id, incarnation) = (ticket.node_id, joining.nonce);
     Ok(Some(Identity { cluster_id, node_id, incarnation, name: config.name.clone() }))
 }
 
+/// Says whether what the directory holds is built upon.
+fn tell_what_becomes_of(held: Option<(ClusterId, Option<LogId>)>, unusable: Option<&str>) {
+    let Some((_, Some(last))) = held else { return };
+    match unusable {
+        None => tracing::info!(
+            last_entry = last.index,
+            "the cluster's log continues the state in the data directory: only its tail is sent"
+        ),
+        Some(reason) => tracing::warn!(
+            last_entry = last.index,
+            reason,
+            "the cluster's log does not continue the state in the data directory: it is removed, \
+             and the whole state is sent"
+        ),
+    }
+}
+
+/// Runs disk work on the data directory off the runtime's threads.
+async fn blocking<T: Send + 'static>(
+    config: &NodeConfig,
+    work: impl FnOnce(&Path) -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StartError> {
+    let path = config.data_dir.clone();
+    let done = tokio::task::spawn_blocking(move || work(&path)).await;
+    Ok(done.map_err(|error| StartError::Runtime(error.into()))?.map_err(JoinError::from)?)
+}
+
 /// The join to go on with: one begun before, or a new one when the configuration asks for it and
-/// the directory is new.
-fn begin(config: &NodeConfig) -> Result<Option<Joining>, StorageError> {
+/// the directory is new, or holds a state and is nobody's.
+fn begin(config: &NodeConfig, is_detached: bool) -> Result<Option<Joining>, StorageError> {
     let directory = &config.data_dir;
     if let Some(mut begun) = Joining::read(directory)? {
         if !begun.discarded {
@@ -95,7 +142,8 @@ fn begin(config: &NodeConfig) -> Result<Option<Joining>, StorageError> {
         }
         begun.discard(directory)?;
     }
-    if config.contacts().is_empty() || Joining::is_made(directory) {
+    let is_a_nodes = Joining::is_made(directory) && !is_detached;
+    if config.contacts().is_empty() || is_a_nodes {
         return Ok(None);
     }
     let joining = Joining {
@@ -103,6 +151,7 @@ fn begin(config: &NodeConfig) -> Result<Option<Joining>, StorageError> {
         contacts: config.contacts().to_vec(),
         waits: config.join.is_empty(),
         given: None,
+        empties: false,
         discarded: false,
     };
     joining.write(directory)?;
@@ -112,27 +161,80 @@ fn begin(config: &NodeConfig) -> Result<Option<Joining>, StorageError> {
 async fn ask_to_join(
     contacts: &[String],
     introduction: &ConnectOptions,
-    request: JoinRequest,
-) -> Result<(ClusterId, JoinTicket), JoinError> {
+    request: ClusterRequest,
+) -> Result<((ClusterId, JoinTicket), Option<String>), JoinError> {
     let give_up = Instant::now() + ASK_MAX;
+    let mut told = BTreeSet::new();
     loop {
-        let mut reason = String::new();
+        let (mut reason, mut all_refused) = (String::new(), true);
         for contact in contacts {
-            let join = ClusterRequest::Join(request.clone());
-            match ask(contact, introduction, join).await {
-                Ok(ClusterReply::Ticket { cluster_id, ticket }) => {
-                    return Ok((cluster_id, ticket));
+            match ask(contact, introduction, request.clone()).await {
+                Ok(ClusterReply::Ticket { cluster_id, ticket, unusable }) => {
+                    return Ok(((cluster_id, ticket), unusable));
                 }
                 Ok(_) => return Err(JoinError::Nonsense(contact.clone())),
-                Err(error) if error.is_retryable() => reason = error.to_string(),
-                Err(error) => return Err(JoinError::Refused(error)),
+                Err(AskError::Later(failed)) => (reason, all_refused) = (failed, false),
+                Err(AskError::NotThere(refused)) => reason = refused,
+                Err(AskError::Refused(error)) => return Err(JoinError::Refused(error)),
             }
-            tracing::info!(contact, reason, "no way in there yet");
+            // At once, so that whoever typed the command sees it, and not in every round.
+            if told.insert((contact, reason.clone())) {
+                tracing::warn!(
+                    contact,
+                    reason,
+                    "this member does not let the node join; see --join"
+                );
+            }
+        }
+        if all_refused {
+            return Err(JoinError::NotThere(reason));
         }
         if Instant::now() >= give_up {
             return Err(JoinError::NoAnswer(reason));
         }
         sleep(PAUSE).await;
+    }
+}
+
+/// Why a member gave no answer that counts.
+enum AskError {
+    /// It may give one later: it is not up yet, or looks for a leader.
+    Later(String),
+    /// Whoever is there will never give one: another port, other keys, another cluster.
+    NotThere(String),
+    /// The cluster refused.
+    Refused(RequestError),
+}
+
+impl From<RequestError> for AskError {
+    fn from(error: RequestError) -> Self {
+        if error.is_retryable() { Self::Later(error.to_string()) } else { Self::Refused(error) }
+    }
+}
+
+impl From<ConnectError> for AskError {
+    fn from(error: ConnectError) -> Self {
+        let reason = error.to_string();
+        match error {
+            ConnectError::Handshake { source, .. } if is_final(&source) => Self::NotThere(reason),
+            _ => Self::Later(reason),
+        }
+    }
+}
+
+/// Whether another try with the same address and keys would meet the same.
+fn is_final(error: &HandshakeError) -> bool {
+    match error {
+        HandshakeError::Refused(refusal) => !refusal.is_passing(),
+        HandshakeError::Socket(_) | HandshakeError::Timeout => false,
+        HandshakeError::NotChainfire
+        | HandshakeError::TlsUnexpected
+        | HandshakeError::Tls(_)
+        | HandshakeError::UnknownVersion { .. }
+        | HandshakeError::TooLong { .. }
+        | HandshakeError::Malformed(_)
+        | HandshakeError::OutOfTurn
+        | HandshakeError::Unproven => true,
     }
 }
 
@@ -150,15 +252,13 @@ async fn ask(
     contact: &str,
     options: &ConnectOptions,
     request: ClusterRequest,
-) -> Result<ClusterReply, RequestError> {
-    let unavailable = |reason: String| RequestError::Unavailable { reason };
-    let connected = connect_store(contact, options).await;
-    let connection = connected.map_err(|error| unavailable(error.to_string()))?;
+) -> Result<ClusterReply, AskError> {
+    let connection = connect_store(contact, options).await?;
     let asked = connection.client.cluster(call_context(CALL_MAX), request);
     match timeout(CALL_MAX, asked).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => Err(unavailable(format!("{contact}: {error}"))),
-        Err(_) => Err(unavailable(format!("{contact} gave no answer in time"))),
+        Ok(Ok(answer)) => Ok(answer?),
+        Ok(Err(error)) => Err(AskError::Later(format!("{contact}: {error}"))),
+        Err(_) => Err(AskError::Later(format!("{contact} gave no answer in time"))),
     }
 }
 

@@ -13,8 +13,10 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::founding;
+use crate::auth::cluster_key::CLUSTER_KEY_FILE;
 use crate::config::{InitialCluster, NodeConfig};
 use crate::storage::detached::{NO_NODE, detach, restore_snapshot};
+use crate::storage::state::StateSummary;
 use crate::storage::{Identity, SnapshotFile, StorageError};
 use crate::types::{ClusterId, LogId, MembershipConfig};
 
@@ -42,6 +44,18 @@ pub struct Restored {
     pub identity: Identity,
     /// The last entry in its state.
     pub last_log_id: Option<LogId>,
+    /// Where clients reached the members of the cluster that the state is of.
+    pub client_addrs: Vec<String>,
+    /// Whether the directory holds the cluster's keys as well.
+    pub has_cluster_key: bool,
+}
+
+impl Restored {
+    fn new(data_dir: &Path, identity: Identity, held: StateSummary) -> Self {
+        let has_cluster_key = data_dir.join(CLUSTER_KEY_FILE).exists();
+        let StateSummary { applied, client_addrs } = held;
+        Self { identity, last_log_id: applied, client_addrs, has_cluster_key }
+    }
 }
 
 /// Makes `data_dir` the directory of the founder `name` of a new cluster with the state in `file`.
@@ -85,9 +99,9 @@ pub fn restore_new_member(
 pub fn detach_copy(data_dir: &Path, name: &str) -> Result<Restored, RestoreError> {
     let map_bytes = NodeConfig::default().storage.state_map_bytes;
     let incarnation = rand::random();
-    let (cluster_id, last_log_id) = detach(data_dir, name, incarnation, map_bytes)?;
+    let (cluster_id, held) = detach(data_dir, name, incarnation, map_bytes)?;
     let identity = Identity { cluster_id, node_id: NO_NODE, incarnation, name: name.to_owned() };
-    Ok(Restored { identity, last_log_id })
+    Ok(Restored::new(data_dir, identity, held))
 }
 
 fn make(
@@ -97,8 +111,8 @@ fn make(
     founders: Option<MembershipConfig>,
 ) -> Result<Restored, RestoreError> {
     let map_bytes = NodeConfig::default().storage.state_map_bytes;
-    let last_log_id = restore_snapshot(data_dir, identity.clone(), map_bytes, file, founders)?;
-    Ok(Restored { identity, last_log_id })
+    let held = restore_snapshot(data_dir, identity.clone(), map_bytes, file, founders)?;
+    Ok(Restored::new(data_dir, identity, held))
 }
 
 /// The same for every founder with the same list and the same file, and of no other cluster.

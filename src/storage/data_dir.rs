@@ -35,7 +35,7 @@ const IDENTITY: &str = "IDENTITY";
 const SUBDIRECTORIES: [&str; 4] = ["log", "state", "snapshots", "incoming"];
 /// Everything a node makes in its directory; `FORMAT` goes first, so that what is half removed is
 /// no data directory.
-pub(super) const CONTENTS: [&str; 9] =
+const CONTENTS: [&str; 9] =
     [FORMAT, IDENTITY, "log", "state", "snapshots", "incoming", AUDIT, AUDIT_BEFORE, LOCK];
 /// The audit log, and the one before it.
 const AUDIT: &str = "audit.log";
@@ -195,6 +195,31 @@ pub fn create_directories(path: &Path) -> Result<(), StorageError> {
         Ok(()) => durable_file::sync_parent(path),
         Err(_) if path.exists() => Err(StorageError::NotADirectory { path: path.to_owned() }),
         Err(source) => Err(StorageError::io("create data directory", path, source)),
+    }
+}
+
+/// Removes everything a node has made at `path`, but not its keys nor the record of its join.
+/// Blocks. Called again it goes on.
+pub(super) fn remove_contents(path: &Path) -> Result<(), StorageError> {
+    for name in CONTENTS {
+        let path = path.join(name);
+        if path.is_dir() {
+            fs::remove_dir_all(&path)
+                .map_err(|source| StorageError::io("remove", &path, source))?;
+        } else {
+            remove_file(&path)?;
+        }
+    }
+    durable_file::sync_directory(path)
+}
+
+/// Removes a file that may be gone already.
+pub(super) fn remove_file(path: &Path) -> Result<(), StorageError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(StorageError::io("remove", path, source))
+        }
+        _ => Ok(()),
     }
 }
 

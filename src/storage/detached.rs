@@ -2,8 +2,10 @@
 //! file, or from the copy of a stopped member's directory.
 //!
 //! Such a directory names its cluster and has [`NO_NODE`] for its node id. `serve` refuses it;
-//! `serve --join` has the cluster give it an id, and `adopt` writes that. The member it was
-//! copied from is never mistaken for it: its id is gone before anything else happens.
+//! `serve --join` offers the cluster what it holds, has the cluster give it an id, and `adopt`
+//! writes that. When the cluster's log does not go on behind the state, `empty` removes it first.
+//! The member it was copied from is never mistaken for it: its id is gone before anything else
+//! happens.
 //!
 //! # What must stay true
 //! - The log of a detached directory counts for nothing: what is committed in it is in the cluster's
@@ -13,12 +15,12 @@
 use std::fs;
 use std::path::Path;
 
-use super::data_dir::DataDir;
+use super::data_dir::{self, DataDir};
 use super::log::reset;
 use super::snapshot::SnapshotFile;
-use super::state::{applied_of, restore};
+use super::state::{StateSummary, restore, summary_of};
 use super::{Identity, StorageError};
-use crate::types::{ClusterId, LogId, MembershipConfig, NodeId};
+use crate::types::{ClusterId, MembershipConfig, NodeId};
 
 /// The node id of a directory that belongs to no member yet. No member has it.
 pub const NO_NODE: NodeId = 0;
@@ -34,17 +36,17 @@ pub fn restore_snapshot(
     map_bytes: u64,
     file: &SnapshotFile,
     founders: Option<MembershipConfig>,
-) -> Result<Option<LogId>, StorageError> {
+) -> Result<StateSummary, StorageError> {
     let node_id = identity.node_id;
     DataDir::create_filled(path, identity, |directory| {
         let applied = restore(&directory.join("state"), map_bytes, file, founders)?;
         reset(&directory.join("log"), map_bytes, applied, node_id)?;
-        Ok(applied)
+        summary_of(&directory.join("state"), map_bytes)
     })
 }
 
 /// Takes the copy of a stopped member's directory away from that member. Answers its cluster and
-/// the last entry in its state. Blocks.
+/// what its state says of itself. Blocks.
 ///
 /// # Errors
 /// The directory is in use, or none of ours.
@@ -53,13 +55,49 @@ pub fn detach(
     name: &str,
     incarnation: u128,
     map_bytes: u64,
-) -> Result<(ClusterId, Option<LogId>), StorageError> {
+) -> Result<(ClusterId, StateSummary), StorageError> {
     let directory = DataDir::open_existing(path)?;
     let cluster_id = directory.identity().cluster_id;
     let identity = Identity { cluster_id, node_id: NO_NODE, incarnation, name: name.to_owned() };
     directory.set_identity(&identity)?;
-    let applied = forget_the_log(&directory, NO_NODE, map_bytes)?;
-    Ok((cluster_id, applied))
+    let held = forget_the_log(&directory, NO_NODE, map_bytes)?;
+    Ok((cluster_id, held))
+}
+
+/// Which cluster the state in a detached directory is of, and what it says of itself. None when there is no
+/// data directory at `path`, or one that is a node's. Blocks.
+///
+/// # Errors
+/// The directory is in use, or damaged.
+pub fn held(
+    path: &Path,
+    map_bytes: u64,
+) -> Result<Option<(ClusterId, StateSummary)>, StorageError> {
+    if !data_dir::is_made(path) {
+        return Ok(None);
+    }
+    let directory = DataDir::open_existing(path)?;
+    let identity = directory.identity();
+    if identity.node_id != NO_NODE {
+        return Ok(None);
+    }
+    let held = summary_of(&directory.state_path(), map_bytes)?;
+    Ok(Some((identity.cluster_id, held)))
+}
+
+/// Empties a detached directory whose state is of no use, so that the next open makes a new one;
+/// one that was half emptied, too. One that is a node's by now stays as it is. Blocks.
+///
+/// # Errors
+/// The directory is in use, or the disk's.
+pub fn empty(path: &Path) -> Result<(), StorageError> {
+    if data_dir::is_made(path) {
+        let directory = DataDir::open_existing(path)?;
+        if directory.identity().node_id != NO_NODE {
+            return Ok(());
+        }
+    }
+    data_dir::remove_contents(path)
 }
 
 /// Gives a detached directory its identity. Blocks.
@@ -76,9 +114,9 @@ fn forget_the_log(
     directory: &DataDir,
     node_id: NodeId,
     map_bytes: u64,
-) -> Result<Option<LogId>, StorageError> {
-    let applied = applied_of(&directory.state_path(), map_bytes)?;
-    reset(&directory.log_path(), map_bytes, applied, node_id)?;
+) -> Result<StateSummary, StorageError> {
+    let held = summary_of(&directory.state_path(), map_bytes)?;
+    reset(&directory.log_path(), map_bytes, held.applied, node_id)?;
     // The log begins behind the state, and so behind every snapshot but a new one.
     for path in [directory.snapshots_path(), directory.incoming_path()] {
         let failed = |source| StorageError::io("clear", &path, source);
@@ -86,5 +124,5 @@ fn forget_the_log(
             fs::remove_file(entry.map_err(failed)?.path()).map_err(failed)?;
         }
     }
-    Ok(applied)
+    Ok(held)
 }

@@ -6,8 +6,7 @@
 //!
 //! On disk: an envelope (see `envelope`) around the record in postcard. Append only.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +31,8 @@ pub struct Joining {
     pub waits: bool,
     /// What the cluster gave it, once it did.
     pub given: Option<(ClusterId, JoinTicket)>,
+    /// The cluster's log does not continue the state that the directory held before: it goes.
+    pub empties: bool,
     /// The join came to nothing: everything in the directory goes.
     pub discarded: bool,
 }
@@ -64,7 +65,7 @@ impl Joining {
     /// # Errors
     /// The disk's.
     pub fn complete(data_dir: &Path) -> Result<(), StorageError> {
-        remove_file(&data_dir.join(JOINING))?;
+        data_dir::remove_file(&data_dir.join(JOINING))?;
         durable_file::sync_directory(data_dir)
     }
 
@@ -75,15 +76,7 @@ impl Joining {
     pub fn discard(mut self, data_dir: &Path) -> Result<(), StorageError> {
         self.discarded = true;
         self.write(data_dir)?;
-        for name in data_dir::CONTENTS {
-            let path = data_dir.join(name);
-            if path.is_dir() {
-                fs::remove_dir_all(&path)
-                    .map_err(|source| StorageError::io("remove", &path, source))?;
-            } else {
-                remove_file(&path)?;
-            }
-        }
+        data_dir::remove_contents(data_dir)?;
         Self::complete(data_dir)
     }
 
@@ -93,17 +86,10 @@ impl Joining {
     }
 }
 
-fn remove_file(path: &PathBuf) -> Result<(), StorageError> {
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(StorageError::io("remove", path, source))
-        }
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::storage::DataDir;
     use crate::storage::identity::tests::identity;
@@ -114,6 +100,7 @@ mod tests {
             contacts: vec!["h:1".into()],
             waits: true,
             given: Some((ClusterId(0xC1), JoinTicket { join_id: 5, node_id: 4 })),
+            empties: true,
             discarded: false,
         }
     }
@@ -123,7 +110,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         joining().write(directory.path()).unwrap();
         let bytes = fs::read(directory.path().join(JOINING)).unwrap();
-        let body = [&[0xac, 2, 1, 3][..], b"h:1", &[1, 1, 0xC1, 1, 5, 4, 0]].concat();
+        let body = [&[0xac, 2, 1, 3][..], b"h:1", &[1, 1, 0xC1, 1, 5, 4, 1, 0]].concat();
         assert_eq!((bytes[0], &bytes[5..]), (1, &body[..]));
         assert_eq!(Joining::read(directory.path()).unwrap(), Some(joining()));
     }

@@ -269,6 +269,12 @@ pub const SNAPSHOT_BYTES: Metric = gauge(
     "Size of the last snapshot that was built or installed.",
 );
 
+/// No label.
+pub const SNAPSHOT_RECEIVED_BYTES: Metric = counter(
+    "chainfire_snapshot_received_bytes_total",
+    "Bytes of snapshots that this node received from other nodes.",
+);
+
 /// Label: `peer`, the other node's id.
 pub const ENTRIES_SENT: Metric = counter(
     "chainfire_entries_sent_total",
@@ -358,6 +364,7 @@ pub const ALL: &[Metric] = &[
     SNAPSHOT_BYTES,
     ENTRIES_SENT,
     CONSENSUS_SNAPSHOTS_SENT,
+    SNAPSHOT_RECEIVED_BYTES,
     JOINS_OPEN,
     JOINS_ENDED,
     JOIN_SENT_BYTES,

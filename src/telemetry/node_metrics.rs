@@ -69,6 +69,7 @@ struct StorageMetrics {
     log_written_bytes: Counter,
     state_commit_seconds: Histogram,
     state_commit_changes: Histogram,
+    snapshot_received_bytes: Counter,
     built: SnapshotMetrics,
     installed: SnapshotMetrics,
 }
@@ -370,6 +371,11 @@ impl NodeMetrics {
         counter(&self.inner.recorder, &c::CONSENSUS_SNAPSHOTS_SENT, labels).increment(1);
     }
 
+    /// A piece of a snapshot was received from another node.
+    pub fn snapshot_received(&self, bytes: u64) {
+        self.inner.storage.snapshot_received_bytes.increment(bytes);
+    }
+
     /// A join ended as `outcome` says.
     pub fn join_ended(&self, outcome: &'static str) {
         let labels = static_labels([("outcome", outcome)]);
@@ -444,6 +450,7 @@ impl StorageMetrics {
             log_commit_seconds: histogram(&c::LOG_COMMIT_SECONDS),
             log_checkpoint_seconds: histogram(&c::LOG_CHECKPOINT_SECONDS),
             log_commit_entries: histogram(&c::LOG_COMMIT_ENTRIES),
+            snapshot_received_bytes: counter(recorder, &c::SNAPSHOT_RECEIVED_BYTES, Vec::new()),
             log_written_bytes: counter(recorder, &c::LOG_WRITTEN_BYTES, Vec::new()),
             state_commit_seconds: histogram(&c::STATE_COMMIT_SECONDS),
             state_commit_changes: histogram(&c::STATE_COMMIT_CHANGES),

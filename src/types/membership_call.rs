@@ -2,13 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterId, JoinRecord, JoinRequest, JoinTarget, JoinTicket, NodeId};
+use super::{ClusterId, JoinRecord, JoinRequest, JoinTarget, JoinTicket, LogId, NodeId};
 
 /// A question or a change about members. A node is named by its id or its name. Append only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClusterRequest {
     /// A node wants to join.
-    Join(JoinRequest),
+    Join {
+        /// What it asks for.
+        request: JoinRequest,
+        /// The last entry in the state that its directory holds already; none = it holds none.
+        held: Option<LogId>,
+    },
     /// Add a node that holds a snapshot and waits.
     AddWaiting {
         /// The node.
@@ -83,6 +88,9 @@ pub enum ClusterReply {
         cluster_id: ClusterId,
         /// The node's place in it.
         ticket: JoinTicket,
+        /// Why the state that the node holds is of no use: the log does not continue it. None when
+        /// it does, and when the node holds none.
+        unusable: Option<String>,
     },
     /// To `Joins`, the oldest first.
     Joins(Vec<JoinStatus>),

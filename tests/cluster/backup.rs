@@ -8,7 +8,7 @@ use chainfire::types::KeyValue;
 use crate::harness::{Cluster, Load, Node, chainfire, dump};
 
 /// Runs a command that must succeed, and answers what it printed.
-fn done(arguments: &[&str]) -> String {
+pub fn done(arguments: &[&str]) -> String {
     let output = chainfire(arguments);
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{arguments:?}: {errors}");
@@ -16,7 +16,7 @@ fn done(arguments: &[&str]) -> String {
 }
 
 /// Runs a command that must be refused with exit code 1, and answers its one line.
-fn refused(arguments: &[&str]) -> String {
+pub fn refused(arguments: &[&str]) -> String {
     let output = chainfire(arguments);
     assert_eq!(output.status.code(), Some(1), "{arguments:?}");
     let errors = String::from_utf8(output.stderr).expect("text");
@@ -25,7 +25,7 @@ fn refused(arguments: &[&str]) -> String {
     line
 }
 
-fn text(path: &Path) -> &str {
+pub fn text(path: &Path) -> &str {
     path.to_str().expect("a path of text")
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chainfire::auth::ClusterKey;
 use chainfire::client::Client;
 use chainfire::types::{ClusterRequest, JoinPhase, JoinStatus, MemberRole};
 
@@ -329,4 +330,31 @@ async fn come_and_go(goes_on: impl Fn(usize) -> bool) {
     written.check(&client, "load/").await;
     let members = client.members().await.expect("answered");
     assert_eq!(members.len(), 1, "{members:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_asks_at_another_port_or_with_other_keys_is_told_at_once_and_ends() {
+    let mut cluster = Cluster::of_one();
+    let (client, peer) = (cluster.nodes[0].client, cluster.nodes[0].peer);
+    let key_file = cluster.directory().join("other-key.toml");
+    let other_key = ClusterKey::generate("scenarios", &mut rand::rng());
+    other_key.create(&key_file).expect("a writable directory");
+    let cases = [
+        ("port", peer.to_string(), None, "this is the port for peers"),
+        ("keys", client.to_string(), Some(&key_file), "the node does not accept this key"),
+    ];
+    for (name, contact, key, reason) in cases {
+        let place = cluster.add_joining(name);
+        let node = &mut cluster.nodes[place];
+        node.set_join(&contact);
+        if let Some(key) = key {
+            node.set_cluster_key(key);
+        }
+        node.start();
+        assert_eq!(node.wait_exit().code(), Some(1), "{name}");
+        let log = node.log();
+        let warned = log.lines().any(|line| line.contains("WARN") && line.contains(reason));
+        let last = log.lines().last().expect("a reason");
+        assert!(warned && last.contains(reason) && last.contains("--join"), "{name}: {log}");
+    }
 }

@@ -13,6 +13,7 @@ mod backup;
 mod bad_input;
 mod failover;
 mod fallen_behind;
+mod filled_by_hand;
 mod http;
 mod join;
 #[cfg(debug_assertions)]

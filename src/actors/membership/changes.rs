@@ -18,8 +18,8 @@ use crate::machine::StateView as _;
 use crate::rpc::peer::{ForwardedWrite, Lane};
 use crate::types::{
     Answer, ClusterAnswer, ClusterOperation, ClusterReply, ClusterRequest, JoinPhase, JoinRecord,
-    JoinRequest, JoinStatus, JoinTarget, MemberRole, NodeId, Operation, PeerAddress, Principal,
-    RequestError, Roster, Standing,
+    JoinRequest, JoinStatus, JoinTarget, LogId, MemberRole, NodeId, Operation, PeerAddress,
+    Principal, RequestError, Roster, Standing,
 };
 
 /// How long a voter may take to say that it is there.
@@ -36,7 +36,7 @@ pub(super) async fn execute(
     context.raft.read_index_local(deadline).await?;
     context.raft.read_barrier(deadline).await?;
     match request {
-        ClusterRequest::Join(request) => join(context, request, deadline).await,
+        ClusterRequest::Join { request, held } => join(context, request, held, deadline).await,
         ClusterRequest::AddWaiting { node, target } => {
             add_waiting(context, &node, target, deadline).await
         }
@@ -100,7 +100,12 @@ async fn propose_any(
     context.raft.propose(write, deadline).await
 }
 
-async fn join(context: &StepContext, request: JoinRequest, deadline: Instant) -> Reply {
+async fn join(
+    context: &StepContext,
+    request: JoinRequest,
+    held: Option<LogId>,
+    deadline: Instant,
+) -> Reply {
     let view = context.raft.membership_view();
     let roster = context.raft.roster();
     let known = roster.joins.values().any(|join| join.request.nonce == request.nonce);
@@ -121,7 +126,11 @@ async fn join(context: &StepContext, request: JoinRequest, deadline: Instant) ->
     match propose(context, operation, deadline).await? {
         ClusterAnswer::Ticket(ticket) => {
             let cluster_id = context.raft.node().cluster_id;
-            Ok(ClusterReply::Ticket { cluster_id, ticket })
+            let unusable = match held {
+                Some(held) => context.raft.continues(held).await.err().map(|gap| gap.to_string()),
+                None => None,
+            };
+            Ok(ClusterReply::Ticket { cluster_id, ticket, unusable })
         }
         ClusterAnswer::Done => Err(RequestError::OutcomeUnknown {
             reason: "the state machine answered something else".to_owned(),

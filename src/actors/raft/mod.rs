@@ -8,6 +8,7 @@
 mod actor;
 mod clock;
 mod config;
+mod continuity;
 mod handle;
 mod install;
 mod membership;

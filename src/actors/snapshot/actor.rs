@@ -26,6 +26,7 @@ use crate::actors::raft::RaftHandle;
 use crate::rpc::peer::{PeerRefusal, SnapshotChunk, SnapshotOffer, SnapshotProgress};
 use crate::storage::StorageError;
 use crate::storage::snapshot::SnapshotFile;
+use crate::telemetry::NodeMetrics;
 use crate::types::Vote;
 
 /// Pieces and offers that may wait. A sender has one in flight.
@@ -70,6 +71,8 @@ pub struct SnapshotArgs {
     pub incoming: PathBuf,
     /// Counts its mailbox.
     pub meter: MailboxMeter,
+    /// Where received bytes are counted.
+    pub metrics: NodeMetrics,
 }
 
 /// What the actor owns.
@@ -198,6 +201,7 @@ fn on_chunk(
     }
     transfer.phase = Phase::Busy;
     let path = transfer.path.clone();
+    state.args.metrics.snapshot_received(chunk.bytes.len() as u64);
     write_off_the_mailbox(myself, chunk.digest, reply, move || {
         parts::write(&path, chunk.offset_bytes, &chunk.bytes)
     });

@@ -101,6 +101,9 @@ impl SnapshotHandle {
         join_id: u64,
         progress: &watch::Sender<PreseedProgress>,
     ) -> Result<LogId, PreseedError> {
+        if let Some(held) = self.held_by(target).await {
+            return Ok(held);
+        }
         let mut last = PreseedError::NotLeader;
         for source in self.sources(target).await {
             let outcome = self.seed_from(&source, target, join_id, progress).await;
@@ -121,6 +124,23 @@ impl SnapshotHandle {
         let raft = &self.shared.raft;
         let connection = raft.connection(target.node_id, &target.peer_addr, Lane::Snapshot);
         connection.snapshot_abandon(POLL_MAX).await
+    }
+
+    /// What the target holds already, if this node's log goes on behind it: a directory that was
+    /// filled by hand, or a snapshot that an earlier leader had given.
+    async fn held_by(&self, target: &PreseedTarget) -> Option<LogId> {
+        let raft = &self.shared.raft;
+        let connection = raft.connection(target.node_id, &target.peer_addr, Lane::Snapshot);
+        // One that does not answer now is tried by the source.
+        let held = connection.snapshot_status(POLL_MAX).await.ok()?.held?;
+        raft.leading_vote()?;
+        match raft.continues(held).await {
+            Ok(()) => Some(held),
+            Err(gap) => {
+                tracing::info!(node = target.node_id, %gap, "the node is given a snapshot");
+                None
+            }
+        }
     }
 
     /// Who could give it, the best first.

@@ -180,7 +180,7 @@ impl Work {
         let request = self.request();
         let target = self.raft.connection(request.node_id, &request.peer_addr, Lane::Snapshot);
         let status = target.snapshot_status(STATUS_MAX).await.map_err(try_error)?;
-        if let Some(held) = usable(&status, request.purged_index) {
+        if let Some(held) = self.usable(&status, request.purged_index).await {
             return Ok(held);
         }
         let file = self.file(&status, &request).await?;
@@ -192,7 +192,7 @@ impl Work {
         // The target says itself what it holds now, and the log may have lost more meanwhile.
         let status = target.snapshot_status(STATUS_MAX).await.map_err(try_error)?;
         let purged = self.request().purged_index;
-        usable(&status, purged).ok_or_else(|| {
+        self.usable(&status, purged).await.ok_or_else(|| {
             TryError::Again("the leader's log lost entries while they were needed".to_owned())
         })
     }
@@ -264,11 +264,23 @@ impl Work {
         self.pinned = Some(file.clone());
         Ok(file)
     }
-}
 
-/// What the target holds, if the leader's log goes on behind it.
-fn usable(status: &SnapshotStatus, purged: Option<u64>) -> Option<LogId> {
-    status.held.filter(|held| purged.is_none_or(|purged| held.index >= purged))
+    /// What the target holds, if the leader's log goes on behind it. What it did not get from here
+    /// must be in this node's log as well: an index alone says nothing of what came before it.
+    async fn usable(&self, status: &SnapshotStatus, purged: Option<u64>) -> Option<LogId> {
+        let held = status.held.filter(|held| purged.is_none_or(|purged| held.index >= purged))?;
+        let sent = self.pinned.as_ref().and_then(|file| file.header().last_log_id);
+        if sent == Some(held) {
+            return Some(held);
+        }
+        match self.raft.continues(held).await {
+            Ok(()) => Some(held),
+            Err(gap) => {
+                tracing::debug!(%gap, "what the target holds is of no use");
+                None
+            }
+        }
+    }
 }
 
 /// Returns when nobody has asked for too long.

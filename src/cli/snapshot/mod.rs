@@ -33,14 +33,21 @@ pub(super) enum SnapshotCommand {
     Restore(RestoreArguments),
     /// Take the copy of a stopped member's data directory away from that member, so that serve
     /// --join makes it a new one
-    Detach {
-        /// The copy
-        #[arg(long, value_name = "DIR")]
-        data_dir: PathBuf,
-        /// The new member's name
-        #[arg(long, default_value = DEFAULT_NAME)]
-        name: String,
-    },
+    Detach(DetachArguments),
+}
+
+/// `snapshot detach`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct DetachArguments {
+    /// The copy
+    #[arg(value_name = "DIR")]
+    data_dir: PathBuf,
+    /// The new member's name
+    #[arg(long, default_value = DEFAULT_NAME)]
+    name: String,
+    /// The cluster's key file, for the command that is printed
+    #[arg(long, value_name = "FILE")]
+    cluster_key: Option<PathBuf>,
 }
 
 /// `snapshot restore`.
@@ -61,6 +68,9 @@ pub(super) struct RestoreArguments {
     /// on each [default: this node alone]
     #[arg(long, value_name = "NAME=PEERADDR,...", requires = "new_cluster")]
     initial_cluster: Option<InitialCluster>,
+    /// The cluster's key file, for the command that is printed
+    #[arg(long, value_name = "FILE")]
+    cluster_key: Option<PathBuf>,
 }
 
 /// Runs one of them.
@@ -73,8 +83,6 @@ pub(super) async fn run(
         SnapshotCommand::Save { file } => save::run(global, &file, terminal).await,
         SnapshotCommand::Status { file } => file::status(global, &file, terminal),
         SnapshotCommand::Restore(arguments) => restore::restore(global, &arguments, terminal),
-        SnapshotCommand::Detach { data_dir, name } => {
-            restore::detach(global, &data_dir, &name, terminal)
-        }
+        SnapshotCommand::Detach(arguments) => restore::detach(global, &arguments, terminal),
     }
 }

@@ -117,7 +117,7 @@ fn access_action(operation: &AccessOperation) -> &'static str {
 
 fn cluster_action(request: &ClusterRequest) -> &'static str {
     match request {
-        ClusterRequest::Join(_) => "join",
+        ClusterRequest::Join { .. } => "join",
         ClusterRequest::AddWaiting { .. } => "member_add",
         ClusterRequest::Joins => "join_status",
         ClusterRequest::CancelJoin { .. } => "member_cancel",
@@ -194,7 +194,9 @@ fn access_target(operation: &AccessOperation) -> String {
 
 fn cluster_target(request: &ClusterRequest) -> String {
     match request {
-        ClusterRequest::Join(join) => format!("{} at {}", join.name, join.peer_addr),
+        ClusterRequest::Join { request, .. } => {
+            format!("{} at {}", request.name, request.peer_addr)
+        }
         ClusterRequest::AddWaiting { node, .. }
         | ClusterRequest::CancelJoin { node }
         | ClusterRequest::Promote { node, .. }

@@ -258,6 +258,26 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether the same hello may be welcomed later, without anybody having changed something.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::WrongCluster { .. }
+            | Self::NewerProtocol { .. }
+            | Self::NotThatNode { .. }
+            | Self::OtherIncarnation { .. }
+            | Self::PeersOnly
+            | Self::ClientsOnly
+            | Self::Malformed
+            | Self::SignatureRequired
+            | Self::NotAuthenticated
+            | Self::SignatureDoesNotMatch
+            | Self::RequestTimeTooSkewed { .. }
+            | Self::WrongClusterName { .. }
+            | Self::TlsRequired => false,
+        }
+    }
+
     /// In metrics and audit lines.
     pub fn name(&self) -> &'static str {
         match self {

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::epoch::EpochDirectory;
 use super::fill::fill;
 use super::layout::Table;
+use super::layout::members::decode_member;
 use super::layout::meta::{LAYOUT_VERSION, META_KEY, StateMeta, decode_meta};
 use super::layout::roster::{ROSTER_KEY, encode_roster};
 use super::tables::Tables;
@@ -76,11 +77,30 @@ fn is_of_the_old_cluster(table: Table, key: &[u8]) -> bool {
     }
 }
 
-/// The last entry in the current state of a directory that nobody uses. Blocks.
-pub(crate) fn applied_of(state: &Path, map_bytes: u64) -> Result<Option<LogId>, StorageError> {
+/// What the current state of a directory says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateSummary {
+    /// The last entry in it.
+    pub applied: Option<LogId>,
+    /// Where clients reached the members of its cluster, `HOST:PORT`.
+    pub client_addrs: Vec<String>,
+}
+
+/// What the state of a directory that nobody uses says of itself. Blocks.
+pub(crate) fn summary_of(state: &Path, map_bytes: u64) -> Result<StateSummary, StorageError> {
     let epoch = EpochDirectory::open(state)?;
     let tables =
         std::sync::Arc::new(Tables::open(&epoch.path(), map_bytes, Durability::EveryCommit)?);
     let reader = tables.read()?;
-    Ok(tables.meta(reader.txn())?.applied)
+    let applied = tables.meta(reader.txn())?.applied;
+    let failed = |source| tables.environment().error("read", source);
+    let mut client_addrs = Vec::new();
+    for record in tables.handle(Table::Members).iter(reader.txn()).map_err(failed)? {
+        let (_, member) = record.map_err(failed)?;
+        let member =
+            decode_member(member).map_err(|error| tables.corrupt(Table::Members, &error))?;
+        client_addrs.push(member.client_addr);
+    }
+    client_addrs.retain(|addr| !addr.is_empty());
+    Ok(StateSummary { applied, client_addrs })
 }

@@ -181,7 +181,7 @@ fn visit_cluster<'a, E>(
     match request {
         // As much as the list of members says.
         ClusterRequest::Joins => Ok(()),
-        ClusterRequest::Join(_)
+        ClusterRequest::Join { .. }
         | ClusterRequest::Standing { .. }
         | ClusterRequest::AddWaiting { .. }
         | ClusterRequest::CancelJoin { .. }
@@ -197,7 +197,10 @@ fn visit_cluster<'a, E>(
 impl Asked<'_> {
     /// Whether a machine that holds the cluster's key file and is no member yet may ask it.
     pub fn is_for_joining_nodes(self) -> bool {
-        matches!(self, Asked::Cluster(ClusterRequest::Join(_) | ClusterRequest::Standing { .. }))
+        matches!(
+            self,
+            Asked::Cluster(ClusterRequest::Join { .. } | ClusterRequest::Standing { .. })
+        )
     }
 
     /// Whether it is to change something.

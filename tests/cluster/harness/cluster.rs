@@ -56,6 +56,11 @@ impl Cluster {
         cluster
     }
 
+    /// Nodes that were made one by one.
+    pub fn of(nodes: Vec<Node>) -> Self {
+        Self { nodes, directory: tempfile::tempdir().expect("a temporary directory") }
+    }
+
     /// A node that will join through the nodes there are, not started yet. Answers its place.
     pub fn add_joining(&mut self, name: &str) -> usize {
         let mut node = Node::new(name, self.directory.path());

@@ -14,7 +14,7 @@ use std::time::Duration;
 pub use cluster::{Cluster, dump};
 pub use command::{chainfire, chainfire_with_input};
 pub use holds::Holds;
-pub use keys::{root_credentials, root_credentials_file};
+pub use keys::{cluster_key_file, root_credentials, root_credentials_file};
 pub use load::Load;
 pub use node::Node;
 pub use proxy::{Link, Proxy};

@@ -30,6 +30,8 @@ pub struct Node {
     /// None = it runs without authentication.
     cluster_key: Option<PathBuf>,
     join: Option<(&'static str, String)>,
+    /// What it is started with instead of all of the above.
+    command: Option<Vec<String>>,
     environment: Vec<(String, String)>,
     config: Option<PathBuf>,
     process: Option<Process>,
@@ -67,10 +69,24 @@ impl Node {
             initial_cluster: None,
             cluster_key: Some(cluster_key_file().to_owned()),
             join: None,
+            command: None,
             environment: Vec::new(),
             config: None,
             process: None,
         }
+    }
+
+    /// A node whose directory is there already.
+    pub fn at(name: &str, directory: &Path, data_dir: &Path) -> Self {
+        let mut node = Self::new(name, directory);
+        node.data_dir = data_dir.to_owned();
+        node
+    }
+
+    /// Has it started by a printed command, with what is this machine's own added.
+    pub fn set_command(&mut self, command: &str) {
+        let arguments = command.strip_prefix("chainfire serve ").expect("a command to serve");
+        self.command = Some(arguments.split(' ').map(str::to_owned).collect());
     }
 
     /// Names the founders it is started with.
@@ -156,21 +172,12 @@ impl Node {
         command
             .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_chainfire")])
             .arg("serve")
-            .args(["--name", &self.name])
-            .arg("--data-dir")
-            .arg(&self.data_dir)
             .args(["--listen-client", &self.client.to_string()])
             .args(["--listen-peer", &self.peer.to_string()])
             .args(["--listen-http", &self.http.to_string()]);
-        match &self.cluster_key {
-            Some(file) => command.arg("--cluster-key").arg(file),
-            None => command.arg("--insecure-no-auth"),
-        };
-        if let Some(founders) = &self.initial_cluster {
-            command.args(["--initial-cluster", founders]);
-        }
-        if let Some((flag, members)) = &self.join {
-            command.args([flag, members.as_str()]);
+        match &self.command {
+            Some(arguments) => drop(command.args(arguments)),
+            None => self.name_its_place(&mut command),
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(config) = &self.config {
@@ -187,6 +194,21 @@ impl Node {
         let pipe = BufReader::new(child.stdout.take().expect("it is piped"));
         let reader = std::thread::spawn(move || printed.follow(pipe));
         self.process = Some(Process { child, output, reader });
+    }
+
+    /// Which node of which cluster it is.
+    fn name_its_place(&self, command: &mut Command) {
+        command.args(["--name", &self.name]).arg("--data-dir").arg(&self.data_dir);
+        match &self.cluster_key {
+            Some(file) => command.arg("--cluster-key").arg(file),
+            None => command.arg("--insecure-no-auth"),
+        };
+        if let Some(founders) = &self.initial_cluster {
+            command.args(["--initial-cluster", founders]);
+        }
+        if let Some((flag, members)) = &self.join {
+            command.args([flag, members.as_str()]);
+        }
     }
 
     /// Waits for the line that says that the node serves.
