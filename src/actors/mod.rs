@@ -26,6 +26,7 @@ pub mod raft;
 mod restart;
 mod snapshot;
 mod supervisor;
+mod trust;
 
 pub use auth::{AuthHandle, AuthView, ClientKeys, Denial, Keyring, KeysInForce, PeerKeys};
 pub use exit::ExitReason;
@@ -36,3 +37,4 @@ pub use snapshot::{Pace, PreseedError, PreseedProgress, PreseedTarget, SnapshotH
 pub use supervisor::{
     Child, NodeHandles, NodeSupervisor, RunningActors, SupervisorArgs, SupervisorMessage,
 };
+pub use trust::{Duty, Reasons, Trust};

@@ -6,7 +6,7 @@ use super::arguments::{CompactArguments, Global};
 use super::failure::CommandError;
 use super::json::{CompactJson, StatusJson, node_role};
 use super::terminal::Terminal;
-use crate::types::NodeStatus;
+use crate::types::{Distrust, NodeStatus};
 
 /// Asks every endpoint. All that answer are shown; one that does not is a failure.
 pub(super) async fn status(global: &Global, terminal: &mut Terminal) -> Result<(), CommandError> {
@@ -18,8 +18,18 @@ pub(super) async fn status(global: &Global, terminal: &mut Terminal) -> Result<(
         terminal.json(&rows)?;
     } else {
         let mut table = table(&[
-            "endpoint", "id", "name", "role", "leader", "term", "log", "applied", "revision",
-            "db bytes", "version",
+            "endpoint",
+            "id",
+            "name",
+            "role",
+            "leader",
+            "term",
+            "log",
+            "applied",
+            "revision",
+            "db bytes",
+            "version",
+            "untrusted",
         ]);
         for (endpoint, status) in answered {
             table.add_row(status_row(endpoint, status));
@@ -78,5 +88,12 @@ fn status_row(endpoint: &str, status: Option<&NodeStatus>) -> Vec<String> {
         status.revision.to_string(),
         status.db_size_bytes.to_string(),
         status.version.clone(),
+        untrusted(status),
     ]
+}
+
+/// Why the node does not trust what it holds; nothing when it does.
+fn untrusted(status: &NodeStatus) -> String {
+    let names: Vec<_> = status.untrusted.iter().map(Distrust::name).collect();
+    names.join(", ")
 }

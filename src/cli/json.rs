@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::bytes::Base64;
 use super::terminal::Terminal;
 use crate::types::{
-    CompactAnswer, DeleteRangeAnswer, KeyValue, Member, MemberRole, NodeRole, NodeStatus,
+    CompactAnswer, DeleteRangeAnswer, Distrust, KeyValue, Member, MemberRole, NodeRole, NodeStatus,
     OperationAnswer, PutAnswer, RangeAnswer, TxnAnswer,
 };
 
@@ -151,6 +151,8 @@ pub(super) struct StatusJson<'a> {
     db_size_bytes: Option<u64>,
     version: Option<&'a str>,
     reachable: bool,
+    /// Names of the reasons for which the node does not trust what it holds.
+    untrusted: Vec<&'static str>,
 }
 
 impl<'a> StatusJson<'a> {
@@ -169,6 +171,7 @@ impl<'a> StatusJson<'a> {
             db_size_bytes: Some(status.db_size_bytes),
             version: Some(&status.version),
             reachable: true,
+            untrusted: status.untrusted.iter().map(Distrust::name).collect(),
         }
     }
 }
@@ -287,17 +290,19 @@ mod tests {
             compact_revision: 0,
             db_size_bytes: 7,
             version: "0.1.0".into(),
+            untrusted: vec![Distrust::StateDiffers { index: 5 }],
         };
         let expected = concat!(
             r#"{"endpoint":"h:1","node_id":1,"name":"a","leader_id":2,"role":"follower","#,
             r#""term":3,"last_log_index":4,"applied_index":5,"revision":6,"#,
-            r#""db_size_bytes":7,"version":"0.1.0","reachable":true}"#
+            r#""db_size_bytes":7,"version":"0.1.0","reachable":true,"#,
+            r#""untrusted":["state_differs"]}"#
         );
         assert_eq!(text(&StatusJson::new("h:1", Some(&status))), expected);
         let expected = concat!(
             r#"{"endpoint":"h:1","node_id":null,"name":null,"leader_id":null,"role":null,"#,
             r#""term":null,"last_log_index":null,"applied_index":null,"revision":null,"#,
-            r#""db_size_bytes":null,"version":null,"reachable":false}"#
+            r#""db_size_bytes":null,"version":null,"reachable":false,"untrusted":[]}"#
         );
         assert_eq!(text(&StatusJson::new("h:1", None)), expected);
     }

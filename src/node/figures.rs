@@ -4,7 +4,7 @@ use crate::actors::{NodeHandles, SEEDING_STAGES};
 use crate::storage::log::LogStore;
 use crate::storage::state::StateStore;
 use crate::telemetry::{DatabaseFigures, JoinFigures, NodeMetrics, RaftFigures};
-use crate::types::JoinPhase;
+use crate::types::{Distrust, JoinPhase};
 
 /// Registers the sources of everything that is read rather than counted.
 pub(super) fn register(
@@ -21,6 +21,10 @@ pub(super) fn register(
             metrics.mailbox_depth(actor, depth);
         }
         joins(metrics, &handles);
+        let reasons = handles.raft.trust().reasons();
+        for name in Distrust::NAMES {
+            metrics.untrusted(name, reasons.iter().any(|reason| reason.name() == name));
+        }
         if let Ok(stats) = log.stats() {
             let figures = DatabaseFigures {
                 file_bytes: stats.file_bytes,

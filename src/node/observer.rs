@@ -3,52 +3,60 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::actors::Trust;
 use crate::rpc::peer::{Lane, PeerObserver};
 use crate::rpc::server::{CallerRefused, RequestObserver};
-use crate::storage::StorageHooks;
+use crate::storage::{StorageError, StorageHooks};
 use crate::telemetry::{AuditCaller, AuditLog, AuditRecord, Decision, NodeMetrics, SnapshotKind};
-use crate::types::NodeId;
+use crate::types::{Distrust, NodeId};
 
-/// Counts what the storage and the connections tell.
-pub(super) struct Observer(pub(super) NodeMetrics);
+/// Counts what the storage and the connections tell, and distrusts what the storage found wrong.
+pub(super) struct Observer {
+    pub(super) metrics: NodeMetrics,
+    pub(super) trust: Trust,
+}
 
 impl StorageHooks for Observer {
     fn log_committed(&self, entries: usize, bytes: usize, seconds: f64) {
-        self.0.log_committed(entries, bytes, seconds);
+        self.metrics.log_committed(entries, bytes, seconds);
     }
 
     fn log_checkpointed(&self, _entries: usize, seconds: f64) {
-        self.0.log_checkpointed(seconds);
+        self.metrics.log_checkpointed(seconds);
     }
 
     fn state_committed(&self, changes: usize, seconds: f64) {
-        self.0.state_committed(changes, seconds);
+        self.metrics.state_committed(changes, seconds);
     }
 
     fn snapshot_built(&self, bytes: u64, seconds: f64) {
-        self.0.snapshot_done(SnapshotKind::Built, bytes, seconds);
+        self.metrics.snapshot_done(SnapshotKind::Built, bytes, seconds);
     }
 
     fn snapshot_installed(&self, bytes: u64, seconds: f64) {
-        self.0.snapshot_done(SnapshotKind::Installed, bytes, seconds);
+        self.metrics.snapshot_done(SnapshotKind::Installed, bytes, seconds);
+    }
+
+    fn state_damaged(&self, error: &StorageError) {
+        self.trust.distrust(Distrust::StateDamaged { detail: error.to_string() });
     }
 }
 
 impl PeerObserver for Observer {
     fn answered(&self, peer: NodeId, _: Lane, _: &'static str, round_trip: Duration) {
-        self.0.peer_answered(peer, round_trip);
+        self.metrics.peer_answered(peer, round_trip);
     }
 
     fn entries_sent(&self, peer: NodeId, entries: usize) {
-        self.0.entries_sent(peer, entries as u64);
+        self.metrics.entries_sent(peer, entries as u64);
     }
 
     fn consensus_snapshot_sent(&self, peer: NodeId) {
-        self.0.consensus_snapshot_sent(peer);
+        self.metrics.consensus_snapshot_sent(peer);
     }
 
     fn failed(&self, peer: NodeId, _: Lane, _: &'static str) {
-        self.0.peer_failed(peer);
+        self.metrics.peer_failed(peer);
     }
 }
 

@@ -15,7 +15,7 @@ use super::{Node, OpenStorage, figures, founding, gateway, joining, keys, regist
 use crate::actors::raft::{self, ConsensusError, ConsensusParts, NodeDescription};
 use crate::actors::{
     ClientKeys, Keyring, NodeSupervisor, Pace, PeerKeys, RaftHandle, SupervisorArgs,
-    SupervisorMessage,
+    SupervisorMessage, Trust,
 };
 use crate::auth::{AmzDate, CLIENT_SERVICE, ClusterKey, KeyFileError, PEER_SERVICE};
 use crate::clock;
@@ -226,11 +226,13 @@ impl Node {
         metrics.insecure_no_auth(cluster_key.is_none());
         let (fatal, failure) = FatalSink::channel();
         let founds = matches!(origin, Origin::Founder);
-        let (storage, identity) = open(&config, &founders, origin, &metrics, fatal).await?;
+        let trust = Trust::new();
+        let hooks = Observer { metrics: metrics.clone(), trust: trust.clone() };
+        let (storage, identity) = open(&config, &founders, origin, hooks, fatal).await?;
         let audit = start_audit(&config, &storage, &metrics)?;
         let doors = Arc::new(DoorObserver { metrics: metrics.clone(), audit: audit.clone() });
 
-        let observer = Arc::new(Observer(metrics.clone()));
+        let observer = Arc::new(Observer { metrics: metrics.clone(), trust: trust.clone() });
         let ours = transport::Identity {
             cluster_id: identity.cluster_id,
             node_id: identity.node_id,
@@ -259,6 +261,7 @@ impl Node {
             state: storage.state.clone(),
             peers,
             pace: Pace::new(config.snapshot.transfer_bytes_per_second),
+            trust: trust.clone(),
         })
         .await?;
         let args = SupervisorArgs {
@@ -428,12 +431,12 @@ async fn open(
     config: &NodeConfig,
     founders: &InitialCluster,
     origin: Origin,
-    metrics: &NodeMetrics,
+    hooks: Observer,
     fatal: FatalSink,
 ) -> Result<(OpenStorage, Identity), StartError> {
-    let (config, founders, metrics) = (config.clone(), founders.clone(), metrics.clone());
+    let (config, founders) = (config.clone(), founders.clone());
     let opened = tokio::task::spawn_blocking(move || {
-        open_blocking(&config, &founders, origin, metrics, fatal)
+        open_blocking(&config, &founders, origin, hooks, fatal)
     });
     opened.await.map_err(|error| StartError::Runtime(error.into()))?
 }
@@ -442,7 +445,7 @@ fn open_blocking(
     config: &NodeConfig,
     founders: &InitialCluster,
     origin: Origin,
-    metrics: NodeMetrics,
+    hooks: Observer,
     fatal: FatalSink,
 ) -> Result<(OpenStorage, Identity), StartError> {
     let listed = config.initial_cluster.is_some();
@@ -478,7 +481,7 @@ fn open_blocking(
             given: founders.cluster_id(),
         });
     }
-    let hooks = Arc::new(Observer(metrics));
+    let hooks = Arc::new(hooks);
     let log_options = LogOptions {
         map_bytes: config.storage.log_map_bytes,
         tail_bytes_max: to_usize(config.storage.log_tail_bytes_max),

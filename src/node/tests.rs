@@ -7,8 +7,8 @@ use tokio::time::timeout;
 use super::Node;
 use crate::actors::{Child, ExitReason};
 use crate::config::NodeConfig;
-use crate::rpc::peer::ForwardedWrite;
-use crate::types::{Answer, Operation, Principal, PutRequest};
+use crate::rpc::peer::{ForwardedWrite, PeerRefusal, VoteRequest};
+use crate::types::{Answer, Distrust, Operation, Principal, PutRequest, Vote};
 
 /// Far above what any wait here takes.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -111,5 +111,47 @@ async fn what_was_written_is_there_after_an_orderly_restart() {
     node.shutdown().await;
     let node = start(directory.path()).await;
     assert_eq!(put(&node, "more").await, revision + 1);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_does_not_trust_its_state_serves_nothing_and_says_so() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let node = start(directory.path()).await;
+    put(&node, "before").await;
+    let raft = node.handles().raft.clone();
+    raft.trust().distrust(Distrust::StateDiffers { index: 3 });
+
+    let soon = || tokio::time::Instant::now() + WAIT_MAX;
+    let write = ForwardedWrite {
+        request_id: None,
+        principal: Principal::cluster(),
+        auth_revision: 0,
+        operation: Operation::Put(PutRequest { key: "no".into(), ..PutRequest::default() }),
+    };
+    let refusals = [
+        raft.read_barrier(soon()).await.expect_err("a linearizable read"),
+        raft.read_index_local(soon()).await.expect_err("a round of a follower's"),
+        raft.view().map(drop).expect_err("a serializable read"),
+        raft.propose_local(write, soon()).await.expect_err("a forwarded write"),
+    ];
+    for refusal in refusals {
+        assert!(refusal.is_retryable(), "{refusal}");
+        assert!(refusal.to_string().contains("does not trust its state"), "{refusal}");
+    }
+    let vote = VoteRequest {
+        vote: Vote { term: 99, node_id: 2, committed: false },
+        last_log_id: None,
+        leadership_transfer: false,
+    };
+    let untrusted = |refusal| matches!(refusal, Err(PeerRefusal::Untrusted { .. }));
+    assert!(untrusted(raft.vote(vote).await));
+    assert!(untrusted(raft.pre_vote(vote).await));
+    assert_eq!(raft.status().untrusted, [Distrust::StateDiffers { index: 3 }]);
+    counted(&node, "chainfire_untrusted{reason=\"state_differs\"} 1").await;
+
+    raft.trust().regain("state_differs");
+    put(&node, "after").await;
+    counted(&node, "chainfire_untrusted{reason=\"state_differs\"} 0").await;
     node.shutdown().await;
 }

@@ -3,6 +3,8 @@
 //! Called on the storage's own threads, right after the work: an implementation must be quick and
 //! must not call back into the store.
 
+use super::StorageError;
+
 /// Receives the storage's measurements.
 pub trait StorageHooks: Send + Sync + 'static {
     /// The log acknowledged one batch: how many entries of how many encoded bytes (both may be 0,
@@ -17,6 +19,9 @@ pub trait StorageHooks: Send + Sync + 'static {
     fn snapshot_built(&self, _bytes: u64, _seconds: f64) {}
     /// A snapshot file became the state: its size, and the seconds it took.
     fn snapshot_installed(&self, _bytes: u64, _seconds: f64) {}
+    /// A record of the state failed its check, or is not where it must be: the state is not to be
+    /// trusted any more.
+    fn state_damaged(&self, _error: &StorageError) {}
 }
 
 /// Nobody measures.

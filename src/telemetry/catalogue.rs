@@ -115,6 +115,13 @@ pub const APPLY_LAG: Metric = gauge(
     Unit::Count,
     "Committed log entries that the node has not applied yet.",
 );
+/// Label: `reason`. 0 or 1.
+pub const UNTRUSTED: Metric = gauge(
+    "chainfire_untrusted",
+    Unit::Count,
+    "Whether the node does not trust what it holds, by reason: 1 yes, 0 no. While one is 1 it \
+     serves nothing and does not vote; it repairs itself from its peers where it can.",
+);
 /// Index of the last log entry.
 pub const LAST_LOG_INDEX: Metric =
     gauge("chainfire_raft_last_log_index", Unit::Count, "Index of the last entry in the log.");
@@ -329,6 +336,7 @@ pub const ALL: &[Metric] = &[
     BUILD_INFO,
     HAS_LEADER,
     IS_LEADER,
+    UNTRUSTED,
     LEADER_CHANGES,
     TERM,
     PROPOSALS_COMMITTED,

@@ -388,6 +388,12 @@ impl NodeMetrics {
         gauge(&self.inner.recorder, &c::JOINS_OPEN, labels).set(joins as f64);
     }
 
+    /// Sets whether the node does not trust what it holds, for this reason.
+    pub fn untrusted(&self, reason: &'static str, is_so: bool) {
+        let labels = static_labels([("reason", reason)]);
+        gauge(&self.inner.recorder, &c::UNTRUSTED, labels).set(f64::from(u8::from(is_so)));
+    }
+
     /// Sets how far the join of `node` is.
     pub fn join_progress(&self, node: NodeId, figures: &JoinFigures) {
         let recorder = &self.inner.recorder;

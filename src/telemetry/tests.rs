@@ -30,6 +30,7 @@ fn busy_metrics() -> NodeMetrics {
     metrics.actor_restarted("snapshot");
     metrics.tls_certificate("client", 1_900_000_000);
     metrics.tls_reloaded("client", "ok");
+    metrics.untrusted("verifying", true);
     metrics
 }
 

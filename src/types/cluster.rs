@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Distrust;
+
 /// A node of the cluster; allocated by the cluster and never reused.
 pub type NodeId = u64;
 
@@ -89,4 +91,6 @@ pub struct NodeStatus {
     pub db_size_bytes: u64,
     /// The release it runs.
     pub version: String,
+    /// Why it does not trust what it holds, and so does not serve; empty when it does.
+    pub untrusted: Vec<Distrust>,
 }

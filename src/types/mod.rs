@@ -13,6 +13,7 @@ pub mod calendar;
 pub mod cluster;
 pub mod command;
 pub mod consensus;
+pub mod distrust;
 pub mod error;
 pub mod event;
 pub mod join;
@@ -35,6 +36,7 @@ pub use answer::{
 pub use cluster::{ClusterId, Member, MemberRole, NodeId, NodeRole, NodeStatus};
 pub use command::{ClientId, Command, Principal, RequestId};
 pub use consensus::{LogEntry, LogEntryPayload, LogId, MembershipConfig, PeerAddress, Vote};
+pub use distrust::Distrust;
 pub use error::{OperationError, RequestError};
 pub use event::{Event, EventKind};
 pub use join::{

@@ -369,6 +369,7 @@ impl Store for Service {
             compact_revision: 0,
             db_size_bytes: 0,
             version: "0".into(),
+            untrusted: Vec::new(),
         })
     }
 

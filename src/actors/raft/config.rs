@@ -14,7 +14,10 @@ const REPLICATION_LAG_MAX: u64 = u64::MAX;
 const SNAPSHOT_TRANSFER_MAX_MS: u64 = 3_600_000;
 
 /// openraft's configuration for a node of ours.
-pub(super) fn openraft_config(raft: &RaftConfig) -> Result<Arc<Config>, ConsensusError> {
+pub(super) fn openraft_config(
+    raft: &RaftConfig,
+    enable_elect: bool,
+) -> Result<Arc<Config>, ConsensusError> {
     let config = Config {
         cluster_name: "chainfire".to_owned(),
         heartbeat_interval: raft.heartbeat_ms,
@@ -32,6 +35,7 @@ pub(super) fn openraft_config(raft: &RaftConfig) -> Result<Arc<Config>, Consensu
         quorum_loss_probe_interval: Some(raft.quorum_loss_probe_interval_ms),
         // A node that was away must not depose a healthy leader when it returns.
         enable_pre_vote: Some(true),
+        enable_elect,
         // A restarted leader has to win again: its state may be behind what it acknowledged.
         enable_leader_restore: Some(false),
         ..Config::default()

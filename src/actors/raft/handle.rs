@@ -12,6 +12,7 @@ use openraft::async_runtime::WatchReceiver as _;
 use super::clock::ReplicatedClock;
 use super::read_index::ReadBarrier;
 use crate::actors::snapshot::Pace;
+use crate::actors::trust::Trust;
 use crate::consensus::TypeConfig;
 use crate::machine::StateView as _;
 use crate::rpc::peer::PeerConnections;
@@ -48,6 +49,7 @@ pub struct RaftHandle {
 
 pub(super) struct Shared {
     pub(super) node: NodeDescription,
+    pub(super) trust: Trust,
     pub(super) raft: Raft,
     pub(super) server: ServerWatch,
     pub(super) log: LogStore,
@@ -118,8 +120,15 @@ impl RaftHandle {
         &self.shared.node
     }
 
-    /// The state as this node has applied it, at this moment.
+    /// Whether this node trusts what it holds.
+    pub fn trust(&self) -> &Trust {
+        &self.shared.trust
+    }
+
+    /// The state as this node has applied it, at this moment; refused while the node does not
+    /// trust it.
     pub fn view(&self) -> Result<View, RequestError> {
+        self.shared.trust.check_serves()?;
         self.shared.state.view().map_err(|error| RequestError::Unavailable {
             reason: format!("the state cannot be read: {error}"),
         })
@@ -173,6 +182,7 @@ impl RaftHandle {
             compact_revision: self.compact_revision(),
             db_size_bytes: self.db_size_bytes(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            untrusted: self.shared.trust.reasons().to_vec(),
         }
     }
 

@@ -67,6 +67,8 @@ impl RaftHandle {
         write: ForwardedWrite,
         deadline: Instant,
     ) -> Result<Answer, RequestError> {
+        // What it answers it would read from its state.
+        self.shared.trust.check_serves()?;
         match self.propose_here(&write, deadline).await {
             Attempt::Done(result) => result,
             Attempt::NotTaken(reason) => Err(RequestError::Unavailable { reason }),

@@ -5,6 +5,7 @@ use openraft::raft;
 use openraft::raft::TransferLeaderRequest as RaftTransferLeaderRequest;
 
 use super::handle::RaftHandle;
+use crate::actors::trust::Duty;
 use crate::consensus::{
     TypeConfig, entry_to_openraft, log_id_from_openraft, log_id_to_openraft, vote_from_openraft,
     vote_to_openraft,
@@ -45,11 +46,13 @@ impl RaftHandle {
 
     /// A candidate asks for this node's vote.
     pub async fn vote(&self, request: VoteRequest) -> Result<VoteReply, PeerRefusal> {
+        self.check_votes()?;
         self.shared.raft.vote(vote_request(request)).await.map_err(stopped).map(vote_reply)
     }
 
     /// A would-be candidate asks whether it would get this node's vote.
     pub async fn pre_vote(&self, request: VoteRequest) -> Result<VoteReply, PeerRefusal> {
+        self.check_votes()?;
         self.shared.raft.pre_vote(vote_request(request)).await.map_err(stopped).map(vote_reply)
     }
 
@@ -58,6 +61,7 @@ impl RaftHandle {
         &self,
         request: TransferLeaderRequest,
     ) -> Result<bool, PeerRefusal> {
+        self.check_votes()?;
         let request = RaftTransferLeaderRequest::new(
             vote_to_openraft(&request.from),
             request.to,
@@ -66,6 +70,15 @@ impl RaftHandle {
         let outcome =
             self.shared.raft.handle_transfer_leader(request).await.map_err(stopped_for_good)?;
         Ok(outcome.is_ok())
+    }
+
+    /// A node that does not trust what it holds has no say in who leads.
+    fn check_votes(&self) -> Result<(), PeerRefusal> {
+        let trust = &self.shared.trust;
+        match trust.may(Duty::Votes) {
+            true => Ok(()),
+            false => Err(PeerRefusal::Untrusted { reason: trust.describe() }),
+        }
     }
 }
 

@@ -51,13 +51,17 @@ impl ReadBarrier {
 
 impl RaftHandle {
     /// Returns once this node's state reflects every write acknowledged before the call.
+    /// Refused while this node does not trust it.
     pub async fn read_barrier(&self, deadline: Instant) -> Result<(), RequestError> {
+        self.shared.trust.check_serves()?;
         let late = || RequestError::Unavailable {
             reason: "the deadline passed before a quorum confirmed the read".to_owned(),
         };
         let fresh = async {
             let read_at = self.shared.barrier.join().await.map_err(|_| stopping())??;
-            self.await_applied(read_at).await
+            self.await_applied(read_at).await?;
+            // It may have been found wanting meanwhile.
+            self.shared.trust.check_serves()
         };
         timeout_at(deadline, fresh).await.map_err(|_| late())?
     }
@@ -65,6 +69,7 @@ impl RaftHandle {
     /// Confirms leadership and answers what must be applied before a linearizable read: what a
     /// peer asks. Never forwarded.
     pub async fn read_index_local(&self, deadline: Instant) -> Result<Option<LogId>, RequestError> {
+        self.shared.trust.check_serves()?;
         let confirmed = self.confirm_leadership();
         match timeout_at(deadline, confirmed).await {
             Ok(Ok(read_at)) => Ok(read_at),

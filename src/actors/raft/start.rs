@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{InitializeError, RaftError};
 
 use super::clock::ReplicatedClock;
@@ -11,6 +12,7 @@ use super::handle::{NodeDescription, ProposalCounts, Raft, RaftHandle, Shared};
 use super::network::Network;
 use super::read_index::ReadBarrier;
 use crate::actors::snapshot::Pace;
+use crate::actors::trust::{Duty, Trust};
 use crate::clock;
 use crate::config::RaftConfig;
 use crate::rpc::peer::PeerConnections;
@@ -46,11 +48,13 @@ pub struct ConsensusParts {
     pub peers: PeerConnections,
     /// How fast snapshots are sent.
     pub pace: Pace,
+    /// Whether the node trusts what it holds.
+    pub trust: Trust,
 }
 
 /// Starts consensus; it takes part in the cluster from here on.
 pub async fn start(parts: ConsensusParts) -> Result<RaftHandle, ConsensusError> {
-    let config = openraft_config(&parts.config)?;
+    let config = openraft_config(&parts.config, parts.trust.may(Duty::Votes))?;
     let raft = Raft::new(
         parts.node.node_id,
         config,
@@ -60,11 +64,13 @@ pub async fn start(parts: ConsensusParts) -> Result<RaftHandle, ConsensusError> 
     )
     .await
     .map_err(|error| ConsensusError::Start(error.to_string()))?;
+    tokio::spawn(stand_while_trusted(raft.clone(), parts.trust.clone()));
     let time_ms = parts.state.applied().borrow().leader_time_ms;
     let shared = Shared {
         server: raft.server_metrics(),
         raft,
         node: parts.node,
+        trust: parts.trust,
         log: parts.log,
         state: parts.state,
         peers: parts.peers,
@@ -76,6 +82,20 @@ pub async fn start(parts: ConsensusParts) -> Result<RaftHandle, ConsensusError> 
         install_gate: tokio::sync::RwLock::new(()),
     };
     Ok(RaftHandle { shared: Arc::new(shared) })
+}
+
+/// Has the node stand for election only while it trusts what it holds. Ends with consensus.
+async fn stand_while_trusted(raft: Raft, trust: Trust) {
+    let mut reasons = trust.watch();
+    let mut consensus = raft.server_metrics();
+    loop {
+        raft.runtime_config().elect(trust.may(Duty::Votes));
+        tokio::select! {
+            changed = reasons.changed() => if changed.is_err() { return },
+            // Whatever changes in it; its end is what is waited for.
+            changed = consensus.changed() => if changed.is_err() { return },
+        }
+    }
 }
 
 impl RaftHandle {

@@ -42,6 +42,7 @@ use self::downloads::Downloads;
 use self::seeding::Seedings;
 use super::mailbox::Mailbox;
 use super::raft::RaftHandle;
+use super::trust::Duty;
 use crate::config::SnapshotConfig;
 use crate::rpc::peer::{
     PeerRefusal, SeedReport, SeedRequest, SnapshotChunk, SnapshotName, SnapshotOffer,
@@ -104,7 +105,12 @@ impl SnapshotHandle {
     }
 
     /// The leader has this node give a snapshot to another, or asks how far that is.
+    /// Refused while this node does not trust its state.
     pub fn seed(&self, request: SeedRequest) -> Result<SeedReport, PeerRefusal> {
+        let trust = self.shared.raft.trust();
+        if !trust.may(Duty::Gives) {
+            return Err(PeerRefusal::Untrusted { reason: trust.describe() });
+        }
         self.shared.seedings.seed(request)
     }
 

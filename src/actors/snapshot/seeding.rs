@@ -307,7 +307,10 @@ fn try_error(error: PeerCallError) -> TryError {
             TryError::Final(SeedFailure::TargetRefused { reason })
         }
         PeerCallError::Refused(
-            PeerRefusal::Busy | PeerRefusal::NoSuchTransfer | PeerRefusal::Stopped { .. },
+            PeerRefusal::Busy
+            | PeerRefusal::Untrusted { .. }
+            | PeerRefusal::NoSuchTransfer
+            | PeerRefusal::Stopped { .. },
         )
         | PeerCallError::Unreachable { .. }
         | PeerCallError::Lost { .. }

@@ -155,6 +155,12 @@ pub enum PeerRefusal {
         /// The node's vote.
         known: Vote,
     },
+    /// The node does not trust what it holds: it neither votes nor gives it away.
+    #[error("the node does not trust what it holds: {reason}")]
+    Untrusted {
+        /// Why.
+        reason: String,
+    },
 }
 
 impl ServiceRequest for PeerRequest {

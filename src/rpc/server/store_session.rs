@@ -232,6 +232,7 @@ impl StoreSession {
     ) -> Result<Answer, RequestError> {
         machine::validate(&operation)?;
         let asked = asked.unwrap_or(Asked::Operation(&operation));
+        self.backend.raft.trust().check_serves()?;
         let permit = self.permit(request_id, asked)?;
         let write = ForwardedWrite {
             request_id: request_id.map(|request_id| self.own(request_id)),
@@ -296,6 +297,7 @@ impl StoreSession {
         request: SnapshotOpenRequest,
         deadline: Instant,
     ) -> Result<SnapshotOpened, RequestError> {
+        self.backend.raft.trust().check_gives()?;
         let permit = self.permit(None, Asked::Snapshot)?;
         let opened = async {
             if request.least_index.is_none() {
@@ -313,6 +315,7 @@ impl StoreSession {
         &self,
         request: SnapshotReadRequest,
     ) -> Result<SnapshotPiece, RequestError> {
+        self.backend.raft.trust().check_gives()?;
         self.decide(None, Asked::Snapshot)?;
         let SnapshotReadRequest { digest, offset_bytes } = request;
         self.backend.snapshots.read_download(digest, offset_bytes).await
@@ -324,6 +327,7 @@ impl StoreSession {
         request: ClusterRequest,
         deadline: Instant,
     ) -> Result<ClusterReply, RequestError> {
+        self.backend.raft.trust().check_serves()?;
         let permit = self.permit(None, Asked::Cluster(&request))?;
         let reply = self.backend.members.execute(request, deadline).await;
         permit.settle(&reply, |_| 0);
