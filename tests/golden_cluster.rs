@@ -40,7 +40,7 @@ fn operations_are_encoded_as_pinned() {
         (ClusterOperation::CancelJoin { join_id: 5 }, "060205"),
         (ClusterOperation::AddWaiting { join_id: 5, target: JoinTarget::Voter }, "06030500"),
         (ClusterOperation::Claim { node_id: 4, incarnation: 300 }, "060404ac02"),
-        (ClusterOperation::SetLeaving { node_id: 4, leaving: true }, "06050401"),
+        (ClusterOperation::SetLeaving { node_id: 4, leaving: true, force: false }, "0605040100"),
     ] {
         assert_eq!(hex(&Operation::Cluster(operation.clone())), pinned, "{operation:?}");
     }

@@ -397,6 +397,7 @@ async fn start_child(
                 incarnation: args.incarnation,
                 supervisor: myself.clone(),
                 metrics: args.metrics,
+                meter: meter.clone(),
             };
             spawn(MembershipActor, start, myself, &handles.membership.mailbox, meter).await?
         }

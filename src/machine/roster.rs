@@ -42,13 +42,14 @@ pub(super) fn change(roster: &Roster, operation: &ClusterOperation, now_ms: u64)
         ClusterOperation::CancelJoin { join_id } => cancel_join(roster, *join_id, now_ms),
         ClusterOperation::AddWaiting { join_id, target } => add_waiting(roster, *join_id, *target),
         ClusterOperation::Claim { node_id, incarnation } => claim(roster, *node_id, *incarnation),
-        ClusterOperation::SetLeaving { node_id, leaving } => {
+        ClusterOperation::SetLeaving { node_id, leaving, force } => {
             let mut next = roster.clone();
-            let changed = match leaving {
-                true => next.leaving.insert(*node_id),
+            let before = match leaving {
+                true => next.leaving.insert(*node_id, *force),
                 false => next.leaving.remove(node_id),
             };
-            Ok((ClusterAnswer::Done, changed.then_some(next)))
+            let after = leaving.then_some(*force);
+            Ok((ClusterAnswer::Done, (before != after).then_some(next)))
         }
     }
 }
@@ -62,7 +63,7 @@ pub fn roster_after_membership(roster: &Roster, membership: &MembershipConfig) -
     let is_known =
         |node: &NodeId| membership.nodes.contains_key(node) || roster.open_join_of(*node).is_some();
     next.incarnations.retain(|node, _| is_known(node));
-    next.leaving.retain(|node| membership.nodes.contains_key(node));
+    next.leaving.retain(|node, _| membership.nodes.contains_key(node));
     (next != *roster).then_some(next)
 }
 

@@ -1,6 +1,6 @@
 //! Joins and what else the cluster remembers of its nodes, in the replicated state.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -168,8 +168,8 @@ pub struct Roster {
     pub last_join_id: JoinId,
     /// The data directory behind each member and each node that joins.
     pub incarnations: BTreeMap<NodeId, u128>,
-    /// Members whose removal was decided and is not complete.
-    pub leaving: BTreeSet<NodeId>,
+    /// Members whose removal was decided and is not complete; true = whoever is alive.
+    pub leaving: BTreeMap<NodeId, bool>,
     /// The joins under way, and the last ones that ended.
     pub joins: BTreeMap<JoinId, JoinRecord>,
 }
@@ -235,6 +235,8 @@ pub enum ClusterOperation {
         node_id: NodeId,
         /// Whether.
         leaving: bool,
+        /// Also when no majority of the others is alive.
+        force: bool,
     },
 }
 

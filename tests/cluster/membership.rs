@@ -113,6 +113,31 @@ async fn a_change_that_would_lose_the_quorum_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_removals_at_once_the_one_that_would_lose_the_quorum_is_refused() {
+    let cluster = Cluster::start(4);
+    let leader = cluster.leader().await;
+    let others: Vec<usize> = (0..4).filter(|place| *place != leader).collect();
+    let (frozen, [one, other]) = (others[0], [others[1], others[2]]);
+    cluster.nodes[frozen].pause();
+    // Each alone leaves two of three that are there; both together one of two.
+    let remove = |place: usize| {
+        let client = cluster.client_of(leader);
+        let node = cluster.nodes[place].name.clone();
+        async move { client.change_members(ClusterRequest::Remove { node, force: false }).await }
+    };
+    let (first, second) = tokio::join!(remove(one), remove(other));
+    let outcomes = [first, second];
+    let refusals: Vec<String> =
+        outcomes.iter().filter_map(|it| it.as_ref().err()).map(ToString::to_string).collect();
+    assert_eq!(refusals.len(), 1, "{outcomes:?}");
+    assert!(refusals[0].contains("would have to be alive and"), "{refusals:?}");
+    let client = cluster.client_of(leader);
+    client.put("after", "x").await.expect("a majority of those who vote is there");
+    assert_eq!(voters(&client).await.len(), 3);
+    cluster.nodes[frozen].resume();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_learner_that_lags_is_not_promoted() {
     let mut cluster = Cluster::of_one();
     let client = cluster.client();

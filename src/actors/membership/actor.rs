@@ -25,6 +25,7 @@ use super::leaving::tidy_up;
 use super::plan::{self, Next, Outcome, RETRY_PAUSE};
 use super::publish::{PublishError, publish};
 use super::steps::StepContext;
+use crate::actors::mailbox::MailboxMeter;
 use crate::actors::raft::RaftHandle;
 use crate::actors::supervisor::SupervisorMessage;
 use crate::telemetry::NodeMetrics;
@@ -37,8 +38,9 @@ const TICK: Duration = Duration::from_millis(100);
 const TRY_MAX: Duration = Duration::from_secs(5);
 /// The pause after a failed try to publish.
 const PUBLISH_PAUSE: Duration = Duration::from_millis(500);
-/// A node without a leader, or outside its own membership, asks after this long whether it still
-/// belongs, and again after as long.
+/// A node that heard of no leader for this long asks whether it still belongs.
+const SILENCE_MAX: Duration = Duration::from_millis(500);
+/// How long one member may take to answer, and the pause before they are asked again.
 const STANDING_PAUSE: Duration = Duration::from_secs(2);
 
 /// What the membership actor is told.
@@ -61,6 +63,8 @@ pub enum MembershipMessage {
     Settled(JoinId),
     /// What was left half done is complete, or not. Sent by its task; no reply.
     Tidied,
+    /// Ask the cluster whether this node still belongs, now. Sent by the peer listener; no reply.
+    CheckStanding,
     /// The cluster said what it thinks of this node. Sent by the task that asked; no reply.
     Stands(Option<Standing>),
     /// Fail, to prove supervision.
@@ -85,6 +89,8 @@ pub struct MembershipArgs {
     pub supervisor: ActorRef<SupervisorMessage>,
     /// Where joins are counted.
     pub metrics: NodeMetrics,
+    /// Counts its mailbox.
+    pub meter: MailboxMeter,
 }
 
 /// What the actor owns.
@@ -94,7 +100,7 @@ pub struct MembershipState {
     running: HashMap<JoinId, Running>,
     /// Whether what was left half done is being completed.
     tidying: bool,
-    /// Since when this node has had a doubt whether it belongs.
+    /// When this node last asked whether it belongs, while it doubts it.
     doubting: Option<Instant>,
     /// Whether the cluster is being asked about that.
     asking: bool,
@@ -162,6 +168,10 @@ impl Actor for MembershipActor {
             }
             MembershipMessage::Settled(join_id) => on_settled(state, join_id, &myself),
             MembershipMessage::Tidied => state.tidying = false,
+            MembershipMessage::CheckStanding => {
+                state.args.meter.taken();
+                ask(state, &myself);
+            }
             MembershipMessage::Stands(standing) => on_stands(state, standing),
             #[cfg(test)]
             MembershipMessage::Panic => panic!("asked to fail"),
@@ -330,16 +340,24 @@ fn doubt(state: &mut MembershipState, myself: &ActorRef<MembershipMessage>) {
     let raft = &state.args.raft;
     let view = raft.membership_view();
     // A learner that was removed goes on naming the leader it had, and only the silence tells.
-    let belongs = view.contains(raft.node().node_id) && raft.unheard() < STANDING_PAUSE;
+    let belongs = view.contains(raft.node().node_id) && raft.unheard() < SILENCE_MAX;
     if belongs || view.nodes.is_empty() {
         state.doubting = None;
         return;
     }
-    let since = *state.doubting.get_or_insert_with(Instant::now);
-    if state.asking || since.elapsed() < STANDING_PAUSE {
+    if state.doubting.is_none_or(|asked| asked.elapsed() >= STANDING_PAUSE) {
+        state.doubting = Some(Instant::now());
+        ask(state, myself);
+    }
+}
+
+/// Asks the cluster whether this node still belongs, unless it is being asked or this node leads it.
+fn ask(state: &mut MembershipState, myself: &ActorRef<MembershipMessage>) {
+    let raft = &state.args.raft;
+    if state.asking || raft.membership_view().leads {
         return;
     }
-    (state.asking, state.doubting) = (true, None);
+    state.asking = true;
     let (raft, myself) = (raft.clone(), myself.clone());
     tokio::spawn(async move {
         let standing = ask_standing(&raft).await;

@@ -308,7 +308,8 @@ pub(super) fn settled(context: &StepContext) -> Result<MembershipView, RequestEr
 }
 
 /// Asks each of the voters-to-be whether it is there: the last heartbeat may be of a node that has
-/// died since, and a change that its voters cannot commit would stop the cluster.
+/// died since, and a change that its voters cannot commit would stop the cluster. Those who are
+/// leaving do not count: without them, too, a majority must be there.
 pub(super) async fn check_quorum(
     context: &StepContext,
     voters: &BTreeSet<NodeId>,
@@ -316,7 +317,8 @@ pub(super) async fn check_quorum(
 ) -> Result<(), RequestError> {
     let asked = voters.iter().map(|id| async { answers(context, *id).await.then_some(*id) });
     let alive = join_all(asked).await.into_iter().flatten().collect();
-    quorum::check(voters, &alive, force).map_err(|loss| refused(loss.to_string()))
+    let leaving = context.raft.roster().leaving.keys().copied().collect();
+    quorum::check(voters, &leaving, &alive, force).map_err(|loss| refused(loss.to_string()))
 }
 
 /// Whether a member answers at this moment.

@@ -108,6 +108,12 @@ impl MembershipHandle {
         changes::execute(&self.context, request, deadline).await
     }
 
+    /// Somebody says that the cluster may have gone on without this node: it asks now.
+    pub fn check_standing(&self) {
+        // A full or closed mailbox has it ask later.
+        let _ = self.mailbox.send(MembershipMessage::CheckStanding);
+    }
+
     /// The joins as this node sees them; on the leader with how far they are.
     pub fn joins(&self) -> Vec<JoinStatus> {
         changes::joins(&self.context)

@@ -191,6 +191,12 @@ impl PeerConnection {
         self.call("cluster", timeout, send).await
     }
 
+    /// Has the peer ask whether it still belongs to the cluster.
+    pub async fn check_standing(&self, timeout: Duration) -> Result<(), PeerCallError> {
+        let send = |peer: PeerClient, context| async move { peer.check_standing(context).await };
+        self.call("check_standing", timeout, send).await
+    }
+
     /// What the peer says of itself.
     pub async fn status(&self, timeout: Duration) -> Result<NodeStatus, PeerCallError> {
         let send = |peer: PeerClient, context| async move { peer.status(context).await };

@@ -180,6 +180,7 @@ impl ServiceRequest for PeerRequest {
             "/chainfire/peer/seed",
             "/chainfire/peer/snapshot_abandon",
             "/chainfire/peer/cluster",
+            "/chainfire/peer/check_standing",
         ],
         cancel: "/chainfire/peer/cancel",
     };
@@ -200,6 +201,7 @@ impl ServiceRequest for PeerRequest {
             Self::Seed { .. } => 11,
             Self::SnapshotAbandon {} => 12,
             Self::Cluster { .. } => 13,
+            Self::CheckStanding {} => 14,
         }
     }
 }
@@ -237,4 +239,6 @@ pub trait Peer {
     async fn snapshot_abandon() -> Result<(), PeerRefusal>;
     /// Asks about members, or changes who is one; only the leader answers.
     async fn cluster(request: ClusterRequest) -> Result<ClusterReply, RequestError>;
+    /// Says that the cluster may have gone on without this node, which then asks it.
+    async fn check_standing() -> Result<(), RequestError>;
 }

@@ -43,6 +43,8 @@ pub enum PeerMethod {
     SnapshotAbandon,
     /// `cluster`
     Cluster,
+    /// `check_standing`
+    CheckStanding,
 }
 
 pub(super) fn method(request: &PeerRequest) -> PeerMethod {
@@ -61,6 +63,7 @@ pub(super) fn method(request: &PeerRequest) -> PeerMethod {
         PeerRequest::Seed { .. } => PeerMethod::Seed,
         PeerRequest::SnapshotAbandon {} => PeerMethod::SnapshotAbandon,
         PeerRequest::Cluster { .. } => PeerMethod::Cluster,
+        PeerRequest::CheckStanding {} => PeerMethod::CheckStanding,
     }
 }
 
@@ -80,6 +83,7 @@ pub(super) fn name(method: PeerMethod) -> &'static str {
         PeerMethod::Seed => "seed",
         PeerMethod::SnapshotAbandon => "snapshot_abandon",
         PeerMethod::Cluster => "cluster",
+        PeerMethod::CheckStanding => "check_standing",
     }
 }
 
@@ -93,6 +97,7 @@ pub(super) fn cost(request: &PeerRequest) -> Cost {
         | PeerRequest::Status {}
         | PeerRequest::SnapshotStatus {}
         | PeerRequest::Cluster { .. }
+        | PeerRequest::CheckStanding {}
         | PeerRequest::SnapshotAbandon {} => (0, true),
         PeerRequest::Seed { request } => (request.peer_addr.len(), true),
         PeerRequest::SnapshotChunk { request } => (request.bytes.len(), false),
@@ -129,6 +134,7 @@ pub(super) fn outcome(response: &PeerResponse) -> &'static str {
         PeerResponse::Seed(answer) => refusal_kind(answer),
         PeerResponse::SnapshotAbandon(answer) => refusal_kind(answer),
         PeerResponse::Cluster(answer) => answer.as_ref().err().map_or("ok", error_kind),
+        PeerResponse::CheckStanding(answer) => answer.as_ref().err().map_or("ok", error_kind),
     }
 }
 
@@ -157,6 +163,7 @@ pub(super) fn refusal(
         PeerMethod::ReadIndex => Ok(PeerResponse::ReadIndex(Err(error))),
         PeerMethod::Status => Ok(PeerResponse::Status(Err(error))),
         PeerMethod::Cluster => Ok(PeerResponse::Cluster(Err(error))),
+        PeerMethod::CheckStanding => Ok(PeerResponse::CheckStanding(Err(error))),
         _ => Err(ServerError::new(io::ErrorKind::Other, error.to_string())),
     }
 }

@@ -132,6 +132,11 @@ impl Peer for PeerService {
         // Boxed, as in `StoreService`: the frequent calls would carry room for it.
         Box::pin(self.members.execute_here(request, deadline_of(&context))).await
     }
+
+    async fn check_standing(self, _context: Context) -> Result<(), RequestError> {
+        self.members.check_standing();
+        Ok(())
+    }
 }
 
 impl Service for PeerService {

@@ -92,6 +92,10 @@ impl Peer for EchoPeer {
         Ok(crate::types::ClusterReply::Done { node_id: 1 })
     }
 
+    async fn check_standing(self, _: Context) -> Result<(), RequestError> {
+        Ok(())
+    }
+
     async fn snapshot_abandon(self, _: Context) -> Result<(), PeerRefusal> {
         Ok(())
     }

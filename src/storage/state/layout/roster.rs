@@ -29,7 +29,7 @@ pub(crate) fn decode_roster(bytes: &[u8]) -> Result<Roster, LayoutError> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     use super::*;
     use crate::types::{JoinPhase, JoinProgress, JoinRecord, JoinRequest, JoinTarget, LogId};
@@ -65,12 +65,12 @@ mod tests {
             last_node_id: 4,
             last_join_id: 5,
             incarnations: BTreeMap::from([(4, 300)]),
-            leaving: BTreeSet::from([2]),
+            leaving: BTreeMap::from([(2, true)]),
             joins: BTreeMap::from([(5, join)]),
         };
         let bytes = encode_roster(&roster);
         let expected = [
-            &[4, 5, 1, 4, 0xac, 2, 1, 2, 1, 5][..],
+            &[4, 5, 1, 4, 0xac, 2, 1, 2, 1, 1, 5][..],
             &[5, 4, 0xac, 2, 1, b'n', 1, b'p', 1, b'c', 1, 1],
             &[6, 3, 2, 1, 9, 1, 3, 9, 1, 1, 7, 1, 1, b'f', 1, 8],
         ];
