@@ -163,8 +163,13 @@ async fn puts(connections: &[StoreConnection], in_flight: u64, calls: u64) -> Du
         let share = calls / callers + u64::from(caller < calls % callers);
         tasks.spawn(async move {
             for sequence in 1..=share {
-                let request_id =
-                    RequestId { client: ClientId(1), sequence, lowest_unanswered: sequence };
+                let request_id = RequestId {
+                    client: ClientId(1),
+                    sequence,
+                    lowest_unanswered: sequence,
+                    begun_ms: 0,
+                    window_ms: 0,
+                };
                 let key = Bytes::from_static(b"a/key/of/some/length");
                 let put = PutRequest { key, value: value.clone(), ..PutRequest::default() };
                 let request = WriteRequest { request_id, operation: Operation::Put(put) };

@@ -16,7 +16,8 @@ use chainfire::types::{
     CompactAnswer, CompactRequest, Compare, CompareOperator, CompareTarget, DeleteRangeAnswer,
     DeleteRangeRequest, KeyRange, KeyValue, Operation, OperationAnswer, OperationError,
     PeerAddress, Permission, PermissionKind, Principal, PutAnswer, PutRequest, RangeAnswer,
-    RangeRequest, RequestId, Sort, SortOrder, SortTarget, TxnAnswer, TxnOperation, TxnRequest,
+    RangeRequest, RequestId, RequestName, SignedRequest, Sort, SortOrder, SortTarget, TxnAnswer,
+    TxnOperation, TxnRequest,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -55,11 +56,13 @@ impl Drop for Differences {
 
 fn command(operation: Operation) -> Command {
     Command {
-        request_id: Some(RequestId {
+        request_id: Some(RequestName::Session(RequestId {
             client: ClientId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
             sequence: 300,
             lowest_unanswered: 299,
-        }),
+            begun_ms: 5,
+            window_ms: 10_000,
+        })),
         principal: Principal("alice".to_owned()),
         auth_revision: 5,
         leader_time_ms: 1_000_000,
@@ -135,21 +138,21 @@ fn commands_are_encoded_as_pinned() {
         (
             Operation::Put(put()),
             concat!(
-                "0101909eb8e8c0e1828589909cb0d080c1818202ac02ab0205616c69636505c0843d0003",
+                "010100909eb8e8c0e1828589909cb0d080c1818202ac02ab0205904e05616c69636505c0843d0003",
                 "6b65790576616c756503010001"
             ),
         ),
         (
             Operation::DeleteRange(delete()),
             concat!(
-                "0101909eb8e8c0e1828589909cb0d080c1818202ac02ab0205616c69636505c0843d0101",
+                "010100909eb8e8c0e1828589909cb0d080c1818202ac02ab0205904e05616c69636505c0843d0101",
                 "61016201"
             ),
         ),
         (
             Operation::Txn(txn()),
             concat!(
-                "0101909eb8e8c0e1828589909cb0d080c1818202ac02ab0205616c69636505c0843d0205",
+                "010100909eb8e8c0e1828589909cb0d080c1818202ac02ab0205904e05616c69636505c0843d0205",
                 "016300000100016300010201016300020302016300030176030163000401000200016b01",
                 "000102010301010001000304050601036b65790576616c75650301000102020161016201",
                 "03000000"
@@ -158,7 +161,7 @@ fn commands_are_encoded_as_pinned() {
         (
             Operation::Compact(CompactRequest { revision: 128 }),
             concat!(
-                "0101909eb8e8c0e1828589909cb0d080c1818202ac02ab0205616c69636505c0843d0380",
+                "010100909eb8e8c0e1828589909cb0d080c1818202ac02ab0205904e05616c69636505c0843d0380",
                 "01"
             ),
         ),
@@ -169,13 +172,13 @@ fn commands_are_encoded_as_pinned() {
                 client_addr: "h:4601".to_owned(),
             },
             concat!(
-                "0101909eb8e8c0e1828589909cb0d080c1818202ac02ab0205616c69636505c0843d0403",
+                "010100909eb8e8c0e1828589909cb0d080c1818202ac02ab0205904e05616c69636505c0843d0403",
                 "026e3306683a3436303206683a34363031"
             ),
         ),
     ];
     let access = access_operations().map(|(operation, pinned)| {
-        let head = "0101909eb8e8c0e1828589909cb0d080c1818202ac02ab0205616c69636505c0843d05";
+        let head = "010100909eb8e8c0e1828589909cb0d080c1818202ac02ab0205904e05616c69636505c0843d05";
         (Operation::Access(operation), format!("{head}{pinned}"))
     });
     let cases = cases.map(|(operation, pinned)| (operation, pinned.to_owned()));
@@ -186,6 +189,14 @@ fn commands_are_encoded_as_pinned() {
         differences.compare(&format!("{:?}", command.operation), &bytes, &pinned);
         assert_eq!(Command::decode(&bytes), Ok(command));
     }
+    let signed = SignedRequest { signature: [7; 32], dated_seconds: 300, window_ms: 900 };
+    let signed = Command {
+        request_id: Some(signed.into()),
+        ..command(Operation::Compact(CompactRequest { revision: 1 }))
+    };
+    let pinned = format!("010101{}ac02840705616c69636505c0843d0301", "07".repeat(32));
+    differences.compare("by its signature", &signed.encode(), &pinned);
+    assert_eq!(Command::decode(&signed.encode()), Ok(signed));
     let own = Command { request_id: None, ..command(Operation::Put(PutRequest::default())) };
     differences.compare(
         "without a request id",

@@ -60,6 +60,12 @@ fn signed_by_root(directory: &Path) -> ConnectOptions {
     ConnectOptions { credentials: Some(signer), ..ConnectOptions::default() }
 }
 
+/// The name of a write of client 7.
+fn request_id(sequence: u64, lowest_unanswered: u64) -> RequestId {
+    let client = ClientId(7);
+    RequestId { client, sequence, lowest_unanswered, begun_ms: 0, window_ms: 0 }
+}
+
 impl Store {
     async fn start() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
@@ -73,7 +79,7 @@ impl Store {
     async fn write(&mut self, operation: Operation) -> Result<Answer, RequestError> {
         self.sequence += 1;
         let sequence = self.sequence;
-        let request_id = RequestId { client: ClientId(7), sequence, lowest_unanswered: sequence };
+        let request_id = request_id(sequence, sequence);
         let request = WriteRequest { request_id, operation };
         let call = self.connection.client.write(call_context(PATIENCE), request);
         soon(call).await.expect("an answer")
@@ -242,7 +248,7 @@ async fn nonsense_is_refused_at_the_door_by_name() {
     };
     let error = store.write(register).await.expect_err("not a client's business");
     assert!(matches!(error, RequestError::Invalid { .. }), "{error}");
-    let request_id = RequestId { client: ClientId(7), sequence: 1, lowest_unanswered: 2 };
+    let request_id = request_id(1, 2);
     let request = WriteRequest { request_id, operation: put(b"k".to_vec()) };
     let answer = store.connection.client.write(call_context(PATIENCE), request).await;
     let error = answer.expect("an answer").expect_err("a broken id");

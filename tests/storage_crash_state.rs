@@ -62,8 +62,11 @@ fn command_at(index: u64) -> LogCommand {
         client: ClientId(1 + u128::from(index % 3)),
         sequence: index / 3 + 1,
         lowest_unanswered: (index / 3 + 1).saturating_sub(4).max(1),
+        begun_ms: 0,
+        window_ms: 0,
     };
-    LogCommand { request_id: Some(request_id), leader_time_ms: index * 10, ..command(operation) }
+    let request_id = Some(request_id.into());
+    LogCommand { request_id, leader_time_ms: index * 10, ..command(operation) }
 }
 
 /// The state after every entry up to `last`.

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use chainfire::consensus::{EncodedCommand, RaftEntry, RaftLogId};
 use chainfire::storage::{DataDir, FatalSink, Identity, NoHooks, StateOptions, StateStore};
 use chainfire::types::{
-    ClientId, ClusterId, Command, Operation, Principal, PutRequest, RequestId, Revision,
+    ClientId, ClusterId, Command, Operation, Principal, PutRequest, RequestId, RequestName,
+    Revision,
 };
 use futures_util::stream;
 use openraft::EntryPayload;
@@ -75,7 +76,14 @@ impl State {
                 self.sequence += 1;
                 let sequence = self.sequence;
                 let lowest_unanswered = sequence.saturating_sub(BATCH).max(1);
-                RequestId { client, sequence, lowest_unanswered }
+                let (begun_ms, window_ms) = (0, 0);
+                RequestName::from(RequestId {
+                    client,
+                    sequence,
+                    lowest_unanswered,
+                    begun_ms,
+                    window_ms,
+                })
             });
             let value = vec![self.next as u8; value_bytes].into();
             let command = Command {

@@ -29,8 +29,11 @@ fn seeds() -> Vec<Vec<u8>> {
         failure: vec![TxnOperation::Range(RangeRequest::new(KeyRange::all()))],
     };
     let txn = TxnRequest { success: vec![TxnOperation::Txn(inner)], ..Default::default() };
+    let client = ClientId(1);
+    let request_id =
+        RequestId { client, sequence: 2, lowest_unanswered: 1, begun_ms: 3, window_ms: 4 };
     let command = |operation| Command {
-        request_id: Some(RequestId { client: ClientId(1), sequence: 2, lowest_unanswered: 1 }),
+        request_id: Some(request_id.into()),
         principal: Principal("somebody".into()),
         auth_revision: 0,
         leader_time_ms: 1_000_000,

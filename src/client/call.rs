@@ -61,26 +61,21 @@ impl Inner {
             let ticket = timeout_at(call.deadline, self.sessions.begin())
                 .await
                 .map_err(|_| call.attempts.out_of_time("earlier writes of this client"))?;
-            let request_id = ticket.request_id();
             loop {
-                let attempt = |store, context| send(store, context, request_id);
+                // Made when there is a connection: then its node has told the time.
+                let attempt = |store, context| {
+                    send(store, context, ticket.request_id(self.pool.time_ms(), timeout))
+                };
                 let error = match self.attempt(&mut call, attempt).await {
-                    Ok(answer) => {
-                        ticket.answered(true);
-                        return Ok(answer);
-                    }
+                    Ok(answer) => return Ok(answer),
                     Err(error) => error,
                 };
                 if error == AttemptError::Refused(OperationError::SessionExpired.into()) {
                     self.sessions.replace(&ticket);
                 }
-                match self.after(&mut call, error).await {
-                    Ok(GoOn::SameId) => {}
-                    Ok(GoOn::NewSession) => break,
-                    Err(error) => {
-                        ticket.answered(proves_session(&error));
-                        return Err(error);
-                    }
+                match self.after(&mut call, error).await? {
+                    GoOn::SameId => {}
+                    GoOn::NewSession => break,
                 }
             }
         }
@@ -246,21 +241,4 @@ impl Inner {
             Next::GiveUp(error) => Err(error),
         }
     }
-}
-
-/// Whether the error was decided by the state machine, which then has this client's session. Ours
-/// to be careful with: a wrong "yes" costs one extra round trip, a wrong "no" only memory.
-fn proves_session(error: &Error) -> bool {
-    matches!(
-        error.operation(),
-        Some(
-            OperationError::KeyNotFound
-                | OperationError::LeaseNotFound { .. }
-                | OperationError::FutureRevision { .. }
-                | OperationError::Compacted { .. }
-                | OperationError::AnswerTooLarge { .. }
-                | OperationError::TooManyInFlight { .. }
-                | OperationError::Access(_)
-        )
-    )
 }

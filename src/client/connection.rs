@@ -61,6 +61,11 @@ impl Connection {
         self.inner.identity.node_id
     }
 
+    /// The replicated time at the other end when the connection was made, in milliseconds.
+    pub(super) fn time_ms(&self) -> u64 {
+        self.inner.time_ms
+    }
+
     /// The cluster at the other end.
     pub(super) fn cluster_id(&self) -> ClusterId {
         self.inner.identity.cluster_id

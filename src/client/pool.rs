@@ -40,6 +40,8 @@ pub(super) struct Pool {
     left: Arc<Notify>,
     /// The cluster of the first connection.
     cluster_id: OnceLock<ClusterId>,
+    /// The latest replicated time that a connection began with, in milliseconds.
+    time_ms: AtomicU64,
     /// How to connect; the cluster is not known yet.
     options: ConnectOptions,
 }
@@ -84,8 +86,19 @@ impl Pool {
             preferred: AtomicUsize::new(0),
             left: Arc::new(Notify::new()),
             cluster_id: OnceLock::new(),
+            time_ms: AtomicU64::new(0),
             options,
         }
+    }
+
+    /// The latest replicated time that a connection began with, in milliseconds.
+    pub(super) fn time_ms(&self) -> u64 {
+        self.time_ms.load(Ordering::Relaxed)
+    }
+
+    /// A node told its replicated time.
+    pub(super) fn note_time(&self, time_ms: u64) {
+        self.time_ms.fetch_max(time_ms, Ordering::Relaxed);
     }
 
     /// How many endpoints there are.
@@ -194,6 +207,7 @@ impl Pool {
                 endpoint.address
             ));
         }
+        self.note_time(connection.time_ms());
         Ok(connection)
     }
 }

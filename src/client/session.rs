@@ -8,10 +8,9 @@
 //!   given up. A given-up sequence is never sent again; should a late copy of it still reach the
 //!   log, it is applied at most once, or refused because it lies below the lowest. Either way its
 //!   caller was told that the outcome is unknown.
-//! - The lowest sequence sent is 1 until some answer proves that the state machine has a session
-//!   for this client. Else, when the first write never reached the log (every node was
-//!   overloaded, say), the second would name a session that does not exist and be refused as
-//!   expired.
+//! - A session begins with the replicated time that a node told before the session's first write
+//!   was sent, and keeps it. By it the state machine knows whether it can have forgotten the
+//!   session; so the first write need not be told apart from a retry.
 //! - From the lowest unanswered to the newest sequence there are never more than
 //!   [`WINDOW`] sequences: the cluster keeps that many answers with room to spare. More writes
 //!   wait here, in order.
@@ -19,7 +18,8 @@
 //!   Writes that hold a sequence of the old one keep it.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -39,6 +39,8 @@ pub(super) struct Sessions {
 #[derive(Debug)]
 struct Session {
     client: ClientId,
+    /// When it began, in replicated milliseconds; set when the first write is sent.
+    begun_ms: OnceLock<u64>,
     window: Mutex<Window>,
     /// One permit for each sequence that may still be handed out. Closed when the session is
     /// replaced, which sends those who wait on to the next one.
@@ -49,8 +51,8 @@ struct Session {
 #[derive(Debug)]
 pub(super) struct Ticket {
     session: Arc<Session>,
-    request_id: RequestId,
-    proves_session: bool,
+    sequence: u64,
+    lowest_unanswered: u64,
 }
 
 impl Sessions {
@@ -67,8 +69,7 @@ impl Sessions {
             if let Ok(permit) = session.room.acquire().await {
                 permit.forget();
                 let (sequence, lowest_unanswered) = lock(&session.window).begin();
-                let request_id = RequestId { client: session.client, sequence, lowest_unanswered };
-                return Ticket { session: Arc::clone(&session), request_id, proves_session: false };
+                return Ticket { session: Arc::clone(&session), sequence, lowest_unanswered };
             }
         }
     }
@@ -87,6 +88,7 @@ impl Session {
     fn start() -> Arc<Self> {
         Arc::new(Self {
             client: ClientId(rand::random()),
+            begun_ms: OnceLock::new(),
             window: Mutex::new(Window::default()),
             room: Semaphore::new(WINDOW),
         })
@@ -94,21 +96,22 @@ impl Session {
 }
 
 impl Ticket {
-    /// The name to send; the same for every attempt.
-    pub(super) fn request_id(&self) -> RequestId {
-        self.request_id
-    }
-
-    /// The caller is about to get the answer. `proves_session`: the answer came from the state
-    /// machine, which therefore has a session for this client.
-    pub(super) fn answered(mut self, proves_session: bool) {
-        self.proves_session = proves_session;
+    /// The name to send; the same for every attempt. `time_ms` is a replicated time that a node
+    /// told before this attempt; `window` the longest that attempts may go on.
+    pub(super) fn request_id(&self, time_ms: u64, window: Duration) -> RequestId {
+        RequestId {
+            client: self.session.client,
+            sequence: self.sequence,
+            lowest_unanswered: self.lowest_unanswered,
+            begun_ms: *self.session.begun_ms.get_or_init(|| time_ms),
+            window_ms: u64::try_from(window.as_millis()).unwrap_or(u64::MAX),
+        }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let freed = lock(&self.session.window).end(self.request_id.sequence, self.proves_session);
+        let freed = lock(&self.session.window).end(self.sequence);
         self.session.room.add_permits(freed);
     }
 }
@@ -120,13 +123,11 @@ struct Window {
     lowest: u64,
     /// For `lowest` and each later sequence, whether it is done. The first is never done.
     done: VecDeque<bool>,
-    /// Whether the cluster is known to have this session.
-    established: bool,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { lowest: 1, done: VecDeque::new(), established: false }
+        Self { lowest: 1, done: VecDeque::new() }
     }
 }
 
@@ -135,12 +136,11 @@ impl Window {
     fn begin(&mut self) -> (u64, u64) {
         let sequence = self.lowest + self.done.len() as u64;
         self.done.push_back(false);
-        (sequence, if self.established { self.lowest } else { 1 })
+        (sequence, self.lowest)
     }
 
     /// The sequence is done; answers how far the lowest moved.
-    fn end(&mut self, sequence: u64, proves_session: bool) -> usize {
-        self.established |= proves_session;
+    fn end(&mut self, sequence: u64) -> usize {
         let place = usize::try_from(sequence - self.lowest).expect("the window is small");
         self.done[place] = true;
         let moved = self.done.iter().take_while(|done| **done).count();
@@ -169,31 +169,33 @@ mod tests {
     }
 
     fn name(ticket: &Ticket) -> (u64, u64) {
-        (ticket.request_id().sequence, ticket.request_id().lowest_unanswered)
+        (ticket.sequence, ticket.lowest_unanswered)
     }
 
     #[test]
     fn sequences_count_from_one_and_the_lowest_waits_for_the_oldest() {
         let sessions = Sessions::new();
-        begin(&sessions).answered(true);
+        drop(begin(&sessions));
         let second = begin(&sessions);
         let third = begin(&sessions);
         assert_eq!((name(&second), name(&third)), ((2, 2), (3, 2)));
-        third.answered(true);
+        drop(third);
         assert_eq!(name(&begin(&sessions)), (4, 2));
         drop(second);
         assert_eq!(name(&begin(&sessions)), (5, 5));
     }
 
     #[test]
-    fn the_lowest_stays_one_until_an_answer_proves_the_session() {
+    fn a_session_keeps_the_time_it_began_with() {
         let sessions = Sessions::new();
-        begin(&sessions).answered(false);
-        drop(begin(&sessions));
-        let third = begin(&sessions);
-        assert_eq!(name(&third), (3, 1));
-        third.answered(true);
-        assert_eq!(name(&begin(&sessions)), (4, 4));
+        let window = Duration::from_secs(3);
+        let first = begin(&sessions);
+        let id = first.request_id(70, window);
+        assert_eq!((id.begun_ms, id.window_ms), (70, 3_000));
+        assert_eq!(first.request_id(90, window), id, "another attempt");
+        assert_eq!(begin(&sessions).request_id(90, window).begun_ms, 70, "another write");
+        sessions.replace(&first);
+        assert_eq!(begin(&sessions).request_id(90, window).begun_ms, 90, "another session");
     }
 
     #[test]
@@ -217,10 +219,10 @@ mod tests {
         sessions.replace(&tickets[0]);
         let first = waiting.now_or_never().expect("the new session has room");
         assert_eq!(name(&first), (1, 1));
-        assert_ne!(first.request_id().client, tickets[0].request_id().client);
+        assert_ne!(first.session.client, tickets[0].session.client);
         // A second report about the old session changes nothing.
         sessions.replace(&tickets[1]);
-        assert_eq!(begin(&sessions).request_id().client, first.request_id().client);
+        assert_eq!(begin(&sessions).session.client, first.session.client);
     }
 
     proptest! {
@@ -228,7 +230,7 @@ mod tests {
         fn the_lowest_is_always_the_smallest_in_flight(
             steps in proptest::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 1..400)
         ) {
-            let mut window = Window { established: true, ..Window::default() };
+            let mut window = Window::default();
             let mut in_flight = BTreeSet::new();
             let mut handed_out = 0;
             for (start, which) in steps {
@@ -242,7 +244,7 @@ mod tests {
                     let ended = *which.get(&in_flight.iter().copied().collect::<Vec<_>>());
                     let before = window.lowest;
                     in_flight.remove(&ended);
-                    let moved = window.end(ended, true);
+                    let moved = window.end(ended);
                     let lowest = in_flight.first().copied().unwrap_or(handed_out + 1);
                     prop_assert_eq!(window.lowest, lowest);
                     prop_assert_eq!(moved as u64, lowest - before);

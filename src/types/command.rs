@@ -30,6 +30,45 @@ pub struct RequestId {
     /// The lowest sequence whose answer the client does not have yet (this one included).
     /// Answers below it are forgotten.
     pub lowest_unanswered: u64,
+    /// A replicated time, in milliseconds, that a node had applied before the client's first write
+    /// was sent; the same in every request of the client. A state that forgot no session which was
+    /// in use at that time or later cannot have forgotten this one.
+    pub begun_ms: u64,
+    /// For how long after its first try the client may send this write again, in milliseconds.
+    pub window_ms: u64,
+}
+
+/// Names a request by the signature that it came with: whoever sends the same bytes again sends the
+/// same request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SignedRequest {
+    /// The signature. It covers everything that decides what is written, and the date.
+    pub signature: [u8; 32],
+    /// The date that was signed, in seconds since 1970.
+    pub dated_seconds: u64,
+    /// For how long the node that verified it would have accepted it again, in milliseconds.
+    pub window_ms: u64,
+}
+
+/// What a write is known by when it comes again. Append only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RequestName {
+    /// A write of a client's session.
+    Session(RequestId),
+    /// A request that stands alone.
+    Signature(SignedRequest),
+}
+
+impl From<RequestId> for RequestName {
+    fn from(id: RequestId) -> Self {
+        Self::Session(id)
+    }
+}
+
+impl From<SignedRequest> for RequestName {
+    fn from(request: SignedRequest) -> Self {
+        Self::Signature(request)
+    }
 }
 
 /// Who asks: the name of a verified user.
@@ -42,7 +81,7 @@ pub struct Principal(pub String);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// The write's name; none for what the cluster proposes itself, which must be idempotent.
-    pub request_id: Option<RequestId>,
+    pub request_id: Option<RequestName>,
     /// On whose behalf.
     pub principal: Principal,
     /// The revision of the users and roles the request was authorised against at the door.

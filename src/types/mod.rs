@@ -34,7 +34,7 @@ pub use answer::{
     TxnAnswer,
 };
 pub use cluster::{ClusterId, Member, MemberRole, NodeId, NodeRole, NodeStatus};
-pub use command::{ClientId, Command, Principal, RequestId};
+pub use command::{ClientId, Command, Principal, RequestId, RequestName, SignedRequest};
 pub use consensus::{LogEntry, LogEntryPayload, LogId, MembershipConfig, PeerAddress, Vote};
 pub use distrust::Distrust;
 pub use error::{OperationError, RequestError};

@@ -96,7 +96,7 @@ impl Cluster {
 
     /// The rules of sessions, as the state machine has them.
     fn write(&self, request: &WriteRequest) -> Result<Answer, OperationError> {
-        let RequestId { client, sequence, lowest_unanswered } = request.request_id;
+        let RequestId { client, sequence, lowest_unanswered, .. } = request.request_id;
         let state = &mut *self.state.lock().unwrap();
         if lowest_unanswered > 1 && !state.sessions.contains_key(&client) {
             return Err(OperationError::SessionExpired);

@@ -250,7 +250,7 @@ async fn a_key_that_is_asked_for_twice_is_made_once_and_told_once() {
         let answer = connection.client.access(call_context(PATIENCE), request).await;
         answer.expect("the node answers")
     };
-    let request_id = RequestId { client: ClientId(7), sequence: 1, lowest_unanswered: 1 };
+    let request_id = first_of_client_7();
     let create = AccessRequest::CreateKey { request_id, user: "ann".into() };
     let Ok(AccessReply::KeyCreated(key)) = ask(create.clone()).await else { panic!("no key") };
     let again = ask(create).await.expect_err("the secret is told once").to_string();
@@ -275,13 +275,18 @@ async fn a_key_that_is_asked_for_twice_is_made_once_and_told_once() {
     assert!(matches!(answer.expect("the node answers"), Err(RequestError::Invalid { .. })));
 }
 
+fn first_of_client_7() -> RequestId {
+    let client = ClientId(7);
+    RequestId { client, sequence: 1, lowest_unanswered: 1, begun_ms: 0, window_ms: 0 }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_given_the_answer_to_another_users_write() {
     let cluster = Cluster::of_one();
     let root = root(&cluster);
     let ann = add_user(&root, "ann").await;
     root.put("secret", "s3cr3t").await.expect("root may do everything");
-    let request_id = RequestId { client: ClientId(7), sequence: 1, lowest_unanswered: 1 };
+    let request_id = first_of_client_7();
     let put = |key: &'static str| WriteRequest {
         request_id,
         operation: Operation::Put(PutRequest {

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use chainfire::machine::StoredAnswer;
 use chainfire::types::limits::{RETRY_WINDOW_MS, SESSION_TTL_MS};
-use chainfire::types::{ClientId, Command, Operation, OperationError, Principal, RequestId};
+use chainfire::types::{
+    ClientId, Command, Operation, OperationError, Principal, RequestId, RequestName,
+};
 
 use crate::generator::{Generator, Revisions};
 
@@ -27,7 +29,13 @@ impl Client {
 
     fn request_id(&self, sequence: u64) -> RequestId {
         let lowest = self.unanswered.keys().next().copied().unwrap_or(self.next_sequence);
-        RequestId { client: self.id, sequence, lowest_unanswered: lowest }
+        RequestId {
+            client: self.id,
+            sequence,
+            lowest_unanswered: lowest,
+            begun_ms: 0,
+            window_ms: 0,
+        }
     }
 }
 
@@ -62,6 +70,8 @@ impl Clients {
                     client: ClientId(generator.below(2).into()),
                     sequence: generator.below(12),
                     lowest_unanswered: generator.below(8),
+                    begun_ms: 0,
+                    window_ms: 0,
                 };
                 self.command(Some(request_id), generator.operation(revisions))
             }
@@ -116,7 +126,8 @@ impl Clients {
         command: &Command,
         answer: &StoredAnswer,
     ) {
-        let Some(RequestId { client: id, sequence, .. }) = command.request_id else { return };
+        let Some(RequestName::Session(request)) = command.request_id else { return };
+        let RequestId { client: id, sequence, .. } = request;
         let Some(client) = self.clients.iter_mut().find(|client| client.id == id) else { return };
         if generator.chance(35) || client.unanswered.remove(&sequence).is_none() {
             return;
@@ -128,7 +139,7 @@ impl Clients {
 
     fn command(&self, request_id: Option<RequestId>, operation: Operation) -> Command {
         Command {
-            request_id,
+            request_id: request_id.map(RequestName::from),
             principal: Principal::anyone(),
             auth_revision: 3,
             leader_time_ms: self.now_ms,

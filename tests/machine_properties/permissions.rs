@@ -193,8 +193,11 @@ fn value_of(key: &str) -> Bytes {
 
 /// A user's command that the door let in by older rules.
 fn command(operation: Operation) -> Command {
+    let client = ClientId(7);
+    let request_id =
+        RequestId { client, sequence: 1, lowest_unanswered: 1, begun_ms: 0, window_ms: 0 };
     Command {
-        request_id: Some(RequestId { client: ClientId(7), sequence: 1, lowest_unanswered: 1 }),
+        request_id: Some(request_id.into()),
         principal: Principal("ann".into()),
         auth_revision: 1,
         leader_time_ms: 0,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chainfire::machine::{StateView, range, read_txn};
 use chainfire::storage::{FatalWatch, StateStore};
-use chainfire::types::{ClientId, KeyRange};
+use chainfire::types::{ClientId, KeyRange, RequestName};
 use tempfile::TempDir;
 
 use crate::clients::Clients;
@@ -73,7 +73,9 @@ impl History {
             let command = self.clients.next_command(&mut self.generator, revisions);
             let applied = self.model.apply(&command);
             self.clients.answered(&mut self.generator, &command, &applied.response);
-            self.seen_clients.extend(command.request_id.map(|id| id.client));
+            if let Some(RequestName::Session(id)) = command.request_id {
+                self.seen_clients.insert(id.client);
+            }
             entries.push(entry(next_index(&self.store) + offset, &command));
         }
         apply(&self.store, entries).await.unwrap_or_else(|error| panic!("{place}: {error}"));

@@ -64,9 +64,11 @@ pub(crate) fn command(
     leader_time_ms: u64,
     operation: Operation,
 ) -> Command {
-    let request_id = RequestId { client: ClientId(client), sequence, lowest_unanswered };
+    let (begun_ms, window_ms) = (0, 0);
+    let client = ClientId(client);
+    let request_id = RequestId { client, sequence, lowest_unanswered, begun_ms, window_ms };
     Command {
-        request_id: Some(request_id),
+        request_id: Some(request_id.into()),
         principal: Principal(String::from("test")),
         auth_revision: 0,
         leader_time_ms,

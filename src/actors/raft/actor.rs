@@ -111,6 +111,7 @@ impl Actor for RaftActor {
         let tasks = vec![
             tokio::spawn(args.raft.clone().serve_read_rounds()),
             tokio::spawn(watch_consensus(args.raft.clone(), args.supervisor.clone())),
+            tokio::spawn(args.raft.clone().keep_time()),
             tokio::spawn(tick(myself)),
         ];
         Ok(RaftState { args, tasks, tending: false, building: false, build_not_before: None })

@@ -6,13 +6,16 @@
 
 use std::sync::Arc;
 
+use openraft::Instant as _;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver as _;
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::clock::ReplicatedClock;
+use super::clock::{self, Leads, ReplicatedClock};
 use super::read_index::ReadBarrier;
 use crate::actors::snapshot::Pace;
 use crate::actors::trust::Trust;
+use crate::clock::monotonic;
 use crate::consensus::TypeConfig;
 use crate::machine::StateView as _;
 use crate::rpc::peer::PeerConnections;
@@ -261,10 +264,51 @@ impl RaftHandle {
         self.shared.peers.peer_at(node_id, peer_addr, crate::rpc::peer::Lane::Control)
     }
 
-    /// The replicated clock, in milliseconds.
+    /// The replicated clock, in milliseconds: what a command is given that is proposed here now.
     pub(in crate::actors) fn replicated_time_ms(&self) -> u64 {
-        let observed_ms = self.shared.state.applied().borrow().leader_time_ms;
-        self.shared.clock.now_ms(observed_ms, crate::clock::monotonic())
+        self.shared.clock.now_ms(self.applied_time_ms())
+    }
+
+    /// How far this node's replicated clock has moved past the last applied command, in
+    /// milliseconds; 0 where it does not lead. A change of leaders would lose it, so whoever has
+    /// something to expire that the cluster must not forget has a command written in time.
+    pub fn unwritten_time_ms(&self) -> u64 {
+        self.shared.clock.unwritten_ms(self.applied_time_ms())
+    }
+
+    /// Counts the replicated time in which this node leads. Run by the raft actor.
+    pub(super) async fn keep_time(self) {
+        let mut interval = interval(clock::TICK);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            self.look_at_clock(monotonic());
+        }
+    }
+
+    fn look_at_clock(&self, now: std::time::Instant) {
+        let leads = {
+            let metrics = self.shared.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let mut voters = metrics.membership_config.membership().voter_ids();
+            let sole_voter = voters.next() == Some(metrics.id) && voters.next().is_none();
+            (metrics.state == ServerState::Leader).then(|| Leads {
+                term: metrics.current_term,
+                // Its own vote is the quorum's.
+                confirmed: match sole_voter {
+                    true => Some(now),
+                    false => metrics
+                        .last_quorum_acked
+                        .and_then(|acked| now.checked_sub(acked.into_inner().elapsed())),
+                },
+            })
+        };
+        self.shared.clock.tick(leads, self.applied_time_ms(), now);
+    }
+
+    /// The replicated time of the last command that this node has applied, in milliseconds.
+    pub fn applied_time_ms(&self) -> u64 {
+        self.shared.state.applied().borrow().leader_time_ms
     }
 
     /// The leader's id and peer address, when another node leads.

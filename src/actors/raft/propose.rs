@@ -13,7 +13,6 @@ use openraft::errors::{ClientWriteError, RaftError};
 use tokio::time::{Instant, timeout_at};
 
 use super::handle::{Leadership, RaftHandle};
-use crate::clock;
 use crate::consensus::EncodedCommand;
 use crate::rpc::peer::{ForwardedWrite, Lane, PeerCallError};
 use crate::types::{Answer, Command, RequestError};
@@ -106,7 +105,7 @@ impl RaftHandle {
             request_id: write.request_id,
             principal: write.principal.clone(),
             auth_revision: write.auth_revision,
-            leader_time_ms: self.shared.clock.now_ms(observed_ms, clock::monotonic()),
+            leader_time_ms: self.shared.clock.now_ms(observed_ms),
             operation: write.operation.clone(),
         }
     }

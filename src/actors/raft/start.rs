@@ -65,7 +65,6 @@ pub async fn start(parts: ConsensusParts) -> Result<RaftHandle, ConsensusError> 
     .await
     .map_err(|error| ConsensusError::Start(error.to_string()))?;
     tokio::spawn(stand_while_trusted(raft.clone(), parts.trust.clone()));
-    let time_ms = parts.state.applied().borrow().leader_time_ms;
     let shared = Shared {
         server: raft.server_metrics(),
         raft,
@@ -74,7 +73,7 @@ pub async fn start(parts: ConsensusParts) -> Result<RaftHandle, ConsensusError> 
         log: parts.log,
         state: parts.state,
         peers: parts.peers,
-        clock: ReplicatedClock::new(time_ms, clock::monotonic()),
+        clock: ReplicatedClock::default(),
         pace: parts.pace,
         barrier: ReadBarrier::default(),
         proposals: ProposalCounts::default(),

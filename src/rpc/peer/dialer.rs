@@ -108,7 +108,7 @@ impl PeerDialer {
             self.note_not_recognised(&error);
             reason_of(&error)
         })?;
-        self.verify(target, &there)?;
+        self.verify(target, &there.identity)?;
         let frames = SealedFrames::new(stream, sealer, frame_limits(lane));
         let transport: ClientTransport<_, PeerRequest, PeerResponse> = ClientTransport::new(frames);
         let in_flight_max = in_flight_max(lane);

@@ -10,7 +10,7 @@ use super::seed::{SeedReport, SeedRequest, SnapshotStatus};
 use crate::rpc::transport::{ServicePaths, ServiceRequest};
 use crate::types::{
     Answer, ClusterReply, ClusterRequest, LogEntry, LogId, MembershipConfig, NodeId, NodeStatus,
-    Operation, Principal, RequestError, RequestId, Vote,
+    Operation, Principal, RequestError, RequestName, Vote,
 };
 
 /// Entries for a follower's log; without entries, a heartbeat.
@@ -76,7 +76,7 @@ pub struct TransferLeaderRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForwardedWrite {
     /// The write's name; none for the cluster's own.
-    pub request_id: Option<RequestId>,
+    pub request_id: Option<RequestName>,
     /// On whose behalf, verified at the door of the first node.
     pub principal: Principal,
     /// What it was authorised against there.

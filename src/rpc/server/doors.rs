@@ -38,6 +38,10 @@ impl Door for StoreDoor {
         self.identity
     }
 
+    fn time_ms(&self) -> u64 {
+        self.backend.raft.applied_time_ms()
+    }
+
     fn guard(&self) -> Option<&Guard> {
         self.guard.as_ref()
     }

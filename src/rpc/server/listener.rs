@@ -31,8 +31,8 @@ use super::service::{CallerRefused, Door, RequestObserver, Service};
 use crate::rpc::transport::limits::HANDSHAKE_TIMEOUT;
 use crate::rpc::transport::tls::{Opened, TlsServer};
 use crate::rpc::transport::{
-    AcceptError, FrameError, FrameLimits, HandshakeError, Hello, Judge, Refusal, SealedFrames,
-    Sealer, ServerTransport, Stream, TlsError, accept, configure_socket, refuse,
+    AcceptError, FrameError, FrameLimits, HandshakeError, Hello, Judge, Presence, Refusal,
+    SealedFrames, Sealer, ServerTransport, Stream, TlsError, accept, configure_socket, refuse,
 };
 
 /// Why there is no listener.
@@ -325,8 +325,8 @@ async fn shake_hands<D: Door>(
             }
         },
     };
-    let (identity, guard) = (door.identity(), door.guard());
-    let accepted = accept(&mut stream, identity, guard, left(), AtTheDoor(door)).await?;
+    let presence = Presence { identity: door.identity(), time_ms: door.time_ms() };
+    let accepted = accept(&mut stream, presence, door.guard(), left(), AtTheDoor(door)).await?;
     let key = accepted.user.as_ref().map(|user| user.access_key_id.clone());
     let (service, limits) = door.open(&accepted.hello, accepted.user, remote);
     Ok(Welcomed { stream, service, limits, sealer: accepted.sealer, key })

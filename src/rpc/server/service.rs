@@ -59,6 +59,12 @@ pub trait Door: Send + Sync + 'static {
     fn name(&self) -> &'static str;
     /// Who this node is.
     fn identity(&self) -> Identity;
+
+    /// The replicated time that the node has applied, in milliseconds, for callers who begin
+    /// sessions.
+    fn time_ms(&self) -> u64 {
+        0
+    }
     /// What signatures are checked with; none = nothing is.
     fn guard(&self) -> Option<&Guard>;
     /// Whether to let somebody in, by what it says of itself. Nothing is proven yet.

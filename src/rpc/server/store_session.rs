@@ -235,7 +235,7 @@ impl StoreSession {
         self.backend.raft.trust().check_serves()?;
         let permit = self.permit(request_id, asked)?;
         let write = ForwardedWrite {
-            request_id: request_id.map(|request_id| self.own(request_id)),
+            request_id: request_id.map(|request_id| self.own(request_id).into()),
             principal: self.principal.clone(),
             auth_revision: permit.auth_revision,
             operation,
@@ -385,7 +385,13 @@ mod tests {
         for (sequence, lowest_unanswered, valid) in
             [(1, 1, true), (5, 1, true), (5, 5, true), (5, 6, false), (0, 0, false), (1, 0, false)]
         {
-            let id = RequestId { client: ClientId(1), sequence, lowest_unanswered };
+            let id = RequestId {
+                client: ClientId(1),
+                sequence,
+                lowest_unanswered,
+                begun_ms: 0,
+                window_ms: 0,
+            };
             assert_eq!(validate_request_id(&id).is_ok(), valid, "{id:?}");
         }
     }

@@ -7,8 +7,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::handshake::{
-    HandshakeError, Hello, Identity, PROTOCOL_VERSION, Proof, Received, Refusal, Reply, body_of,
-    decode_hello, decode_proof, encode, encode_reply, receive,
+    HandshakeError, Hello, Identity, PROTOCOL_VERSION, Presence, Proof, Received, Refusal, Reply,
+    body_of, decode_hello, decode_proof, encode, encode_reply, receive,
 };
 use super::methods::ServicePaths;
 use super::sealing::{AnswererSealer, PassThrough, SealError, Sealer, SessionKeys, check_date};
@@ -92,11 +92,12 @@ pub enum AcceptError {
 /// shape we know.
 pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     socket: &mut S,
-    identity: Identity,
+    presence: impl Into<Presence>,
     guard: Option<&Guard>,
     wait: Duration,
     judge: impl Judge,
 ) -> Result<Accepted, AcceptError> {
+    let presence = presence.into();
     let exchange = async {
         let received = receive(socket).await?;
         let judged = judge_hello(&received, guard, &judge);
@@ -108,12 +109,12 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
             }
         };
         let Some((guard, access_key_id)) = claim else {
-            say(socket, &encode_at(received.version, &Reply::Welcome(identity))).await?;
+            say(socket, &encode_at(received.version, &Reply::Welcome(presence))).await?;
             let sealer = PassThrough::new().into();
             return Ok(Accepted { hello, user: None, sealer });
         };
         let claim = Claim { guard, access_key_id, hello: &hello, body: &received.body };
-        let (user, sealer) = challenge(socket, identity, &claim, &judge).await?;
+        let (user, sealer) = challenge(socket, presence, &claim, &judge).await?;
         Ok(Accepted { hello, user: Some(user), sealer })
     };
     timeout(wait, exchange).await.unwrap_or(Err(HandshakeError::Timeout.into()))
@@ -165,11 +166,11 @@ fn judge_hello<'a>(
 /// Has the other end prove that it has the secret, and proves that we have it.
 async fn challenge<S: AsyncRead + AsyncWrite + Unpin>(
     socket: &mut S,
-    identity: Identity,
+    presence: Presence,
     claim: &Claim<'_>,
     judge: &impl Judge,
 ) -> Result<(SessionUser, Sealer), AcceptError> {
-    let challenge = encode_reply(&Reply::Challenge { identity, nonce: rand::random() });
+    let challenge = encode_reply(&Reply::Challenge { presence, nonce: rand::random() });
     say(socket, &challenge).await?;
     let received = receive(socket).await?;
     let transcript = Transcript {
@@ -276,7 +277,7 @@ mod tests {
             greet(&mut near, &hello, WAIT),
             accept(&mut far, IDENTITY, None, WAIT, |_: &Hello| Ok(())),
         );
-        assert_eq!(greeted.expect("welcome"), IDENTITY);
+        assert_eq!(greeted.expect("welcome"), IDENTITY.into());
         assert_eq!(accepted.expect("let in").hello, hello);
     }
 

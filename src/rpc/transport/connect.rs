@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::frames::{FrameLimits, SealedFrames};
 use super::greet_signed::greet_signed;
-use super::handshake::{HandshakeError, Hello, Identity, greet};
+use super::handshake::{HandshakeError, Hello, Identity, Presence, greet};
 use super::limits::{
     ANSWER_FRAME_BYTES_MAX, CLIENT_IN_FLIGHT_MAX, CLIENT_PENDING_MAX, CONNECT_TIMEOUT,
     REQUEST_FRAME_BYTES_MAX,
@@ -79,6 +79,8 @@ pub struct StoreConnection {
     pub client: StoreClient,
     /// Who is there.
     pub identity: Identity,
+    /// The replicated time that it had applied when the connection was made, in milliseconds.
+    pub time_ms: u64,
     closed: watch::Receiver<bool>,
 }
 
@@ -112,7 +114,7 @@ pub(in crate::rpc) async fn dial(
     credentials: Option<CallCredentials>,
     tls: Option<&TlsClient>,
     wait: Duration,
-) -> Result<(Stream, Identity, Sealer), ConnectError> {
+) -> Result<(Stream, Presence, Sealer), ConnectError> {
     let deadline = Instant::now() + wait;
     let mut stream = match timeout_at(deadline, open(address, tls)).await {
         Err(_elapsed) => return Err(ConnectError::Timeout { address: address.to_owned() }),
@@ -122,13 +124,13 @@ pub(in crate::rpc) async fn dial(
     let greeted = match credentials {
         None => greet(&mut stream, hello, left)
             .await
-            .map(|identity| (identity, Sealer::PassThrough(PassThrough::new()))),
+            .map(|presence| (presence, Sealer::PassThrough(PassThrough::new()))),
         Some(CallCredentials { signer, paths }) => {
             greet_signed(&mut stream, hello, signer, paths, left).await
         }
     };
     match greeted {
-        Ok((identity, sealer)) => Ok((stream, identity, sealer)),
+        Ok((presence, sealer)) => Ok((stream, presence, sealer)),
         Err(source) => {
             let source = match source {
                 HandshakeError::Socket(error) => tls::explain(error),
@@ -174,7 +176,7 @@ pub async fn connect_store(
         credentials.map(|signer| CallCredentials { signer, paths: StoreRequest::PATHS });
     let tls = options.tls.as_ref();
     let dialed = dial(address, &hello, credentials, tls, options.timeout).await;
-    let (stream, identity, sealer) = dialed?;
+    let (stream, Presence { identity, time_ms }, sealer) = dialed?;
     let limits = FrameLimits {
         incoming_bytes_max: ANSWER_FRAME_BYTES_MAX,
         outgoing_bytes_max: REQUEST_FRAME_BYTES_MAX,
@@ -191,7 +193,7 @@ pub async fn connect_store(
         }
         closing.send_replace(true);
     });
-    Ok(StoreConnection { client: new.client, identity, closed })
+    Ok(StoreConnection { client: new.client, identity, time_ms, closed })
 }
 
 /// tarpc's settings for the calling side.

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::handshake::{
-    HandshakeError, Hello, Identity, PROTOCOL_VERSION, Proof, Reply, body_of, decode_reply,
+    HandshakeError, Hello, PROTOCOL_VERSION, Presence, Proof, Reply, body_of, decode_reply,
     encode_hello, encode_proof, receive,
 };
 use super::methods::ServicePaths;
@@ -17,14 +17,15 @@ use crate::auth::{AmzDate, Signature, Signer};
 use crate::clock;
 
 /// Says `hello`, a signed one, proves that we have its key's secret, and has the other end prove
-/// that it has it too. Answers who is there, and what seals the frames.
+/// that it has it too. Answers who is there and how far
+/// its state is, and what seals the frames.
 pub async fn greet_signed<S: AsyncRead + AsyncWrite + Unpin>(
     socket: &mut S,
     hello: &Hello,
     credentials: Arc<Signer>,
     paths: ServicePaths,
     wait: Duration,
-) -> Result<(Identity, Sealer), HandshakeError> {
+) -> Result<(Presence, Sealer), HandshakeError> {
     let exchange = async {
         let hello = encode_hello(hello);
         socket.write_all(&hello).await?;
@@ -33,8 +34,8 @@ pub async fn greet_signed<S: AsyncRead + AsyncWrite + Unpin>(
         if challenge.version > PROTOCOL_VERSION {
             return Err(HandshakeError::UnknownVersion { version: challenge.version });
         }
-        let identity = match decode_reply(&challenge.body)? {
-            Reply::Challenge { identity, .. } => identity,
+        let presence = match decode_reply(&challenge.body)? {
+            Reply::Challenge { presence, .. } => presence,
             Reply::Refused(refusal) => return Err(HandshakeError::Refused(refusal)),
             // Whoever welcomes us without a proof does not get our requests.
             Reply::Welcome(_) | Reply::Confirmed { .. } => return Err(HandshakeError::Unproven),
@@ -60,7 +61,7 @@ pub async fn greet_signed<S: AsyncRead + AsyncWrite + Unpin>(
         }
         let answers = AnswerMac::new(&key, &channel);
         let sealer = CallerSealer::new(credentials, paths, signer, answers);
-        Ok((identity, Sealer::Caller(Box::new(sealer))))
+        Ok((presence, Sealer::Caller(Box::new(sealer))))
     };
     timeout(wait, exchange).await.unwrap_or(Err(HandshakeError::Timeout))
 }

@@ -6,7 +6,7 @@
 //!
 //!   calling side                               answering side
 //!   Hello: key id or node, nonce  ---------->
-//!                                 <----------  Reply::Challenge: node, nonce
+//!                                 <----------  Reply::Challenge: node, replicated time, nonce
 //!   Proof: date, signature        ---------->
 //!                                 <----------  Reply::Confirmed: MAC
 //! ```
@@ -149,17 +149,34 @@ pub struct Identity {
     pub incarnation: u128,
 }
 
+/// The side that accepted, and how far its state was then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// Who it is.
+    pub identity: Identity,
+    /// The replicated time that it had applied, in milliseconds; 0 where nobody needs it. A client
+    /// that begins a session later on says so with this time
+    /// ([`RequestId::begun_ms`](crate::types::RequestId)).
+    pub time_ms: u64,
+}
+
+impl From<Identity> for Presence {
+    fn from(identity: Identity) -> Self {
+        Self { identity, time_ms: 0 }
+    }
+}
+
 /// The answer to a [`Hello`]. Append only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// Frames may follow.
-    Welcome(Identity),
+    Welcome(Presence),
     /// The connection will be closed.
     Refused(Refusal),
     /// Prove that you have the secret of the key you named.
     Challenge {
         /// Who asks.
-        identity: Identity,
+        presence: Presence,
         /// Drawn for this connection.
         nonce: [u8; 32],
     },
@@ -436,7 +453,7 @@ pub async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     socket: &mut S,
     hello: &Hello,
     wait: Duration,
-) -> Result<Identity, HandshakeError> {
+) -> Result<Presence, HandshakeError> {
     let exchange = async {
         socket.write_all(&encode_hello(hello)).await?;
         socket.flush().await?;
@@ -445,7 +462,7 @@ pub async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
             return Err(HandshakeError::UnknownVersion { version: reply.version });
         }
         match decode_reply(&reply.body)? {
-            Reply::Welcome(identity) => Ok(identity),
+            Reply::Welcome(presence) => Ok(presence),
             Reply::Refused(refusal) => Err(HandshakeError::Refused(refusal)),
             Reply::Challenge { .. } | Reply::Confirmed { .. } => Err(HandshakeError::OutOfTurn),
         }
@@ -478,9 +495,10 @@ mod tests {
     #[test]
     fn the_bytes_of_a_reply_never_change() {
         let identity = Identity { cluster_id: CLUSTER, node_id: 3, incarnation: 5 };
+        let presence = Presence { identity, time_ms: 300 };
         let name = |name: &str| name.to_owned();
         let cases: [(Reply, &[u8]); 15] = [
-            (Reply::Welcome(identity), b"\x00\x05\x00\x82\x02\x03\x05"),
+            (Reply::Welcome(presence), b"\x00\x07\x00\x82\x02\x03\x05\xac\x02"),
             (
                 Reply::Refused(Refusal::WrongCluster { asked: ClusterId(9), actual: CLUSTER }),
                 b"\x00\x05\x01\x00\x09\x82\x02",
@@ -537,8 +555,9 @@ mod tests {
         let expected = [&b"\x03\x82\x02\x01\xac\x02\x02\x02\x01c"[..], &nonce].concat();
         assert_eq!(body_of(&peer), expected);
         let identity = Identity { cluster_id: CLUSTER, node_id: 3, incarnation: 5 };
-        let challenge = encode_reply(&Reply::Challenge { identity, nonce });
-        assert_eq!(body_of(&challenge), [&b"\x02\x82\x02\x03\x05"[..], &nonce].concat());
+        let presence = Presence { identity, time_ms: 300 };
+        let challenge = encode_reply(&Reply::Challenge { presence, nonce });
+        assert_eq!(body_of(&challenge), [&b"\x02\x82\x02\x03\x05\xac\x02"[..], &nonce].concat());
         let confirmed = encode_reply(&Reply::Confirmed { mac });
         assert_eq!(body_of(&confirmed), [&b"\x03"[..], &mac].concat());
         let proof = encode_proof(&Proof { unix_seconds: 300, signature: mac });

@@ -48,8 +48,9 @@ pub use deadline::{call_context, remaining};
 pub use frames::{FrameError, FrameLimits, SealedFrames};
 pub use greet_signed::greet_signed;
 pub use handshake::{
-    HandshakeError, Hello, Identity, Lane, PROTOCOL_VERSION, PeerHello, Proof, Refusal, Reply,
-    decode_hello, decode_proof, decode_reply, encode_hello, encode_proof, encode_reply, greet,
+    HandshakeError, Hello, Identity, Lane, PROTOCOL_VERSION, PeerHello, Presence, Proof, Refusal,
+    Reply, decode_hello, decode_proof, decode_reply, encode_hello, encode_proof, encode_reply,
+    greet,
 };
 pub use messages::{
     ClientTransport, MessageTransport, ServerTransport, decode_answer, decode_call, encode_call,

@@ -54,7 +54,7 @@ async fn ends() -> (Sealer, Sealer) {
     );
     let (identity, caller) = greeted.expect("confirmed");
     let Accepted { user, sealer, .. } = accepted.expect("let in");
-    assert_eq!(identity, IDENTITY);
+    assert_eq!(identity, IDENTITY.into());
     assert_eq!(user.expect("signed").principal, Principal("ann".to_owned()));
     (caller, sealer)
 }

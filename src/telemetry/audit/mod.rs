@@ -77,7 +77,8 @@ pub struct AuditRecord {
 
 /// How a line names a request that is a session of its own: it stands for itself.
 pub fn id_of_one_request(request_id: u128) -> RequestId {
-    RequestId { client: ClientId(request_id), sequence: 0, lowest_unanswered: 0 }
+    let client = ClientId(request_id);
+    RequestId { client, sequence: 0, lowest_unanswered: 0, begun_ms: 0, window_ms: 0 }
 }
 
 /// A record and when it was made, by the wall clock.
@@ -204,7 +205,13 @@ mod tests {
                 user: "ann".into(),
                 peer: Some(([127, 0, 0, 1], 7).into()),
             }),
-            request_id: Some(RequestId { client: ClientId(10), sequence: 3, lowest_unanswered: 1 }),
+            request_id: Some(RequestId {
+                client: ClientId(10),
+                sequence: 3,
+                lowest_unanswered: 1,
+                begun_ms: 0,
+                window_ms: 0,
+            }),
             action: "put",
             target: target.into(),
             decision: Decision::Allowed,

@@ -147,14 +147,19 @@ mod tests {
     fn requests_and_replies_are_encoded_as_pinned() {
         let hex =
             |bytes: Vec<u8>| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
-        let request_id =
-            RequestId { client: crate::types::ClientId(1), sequence: 2, lowest_unanswered: 2 };
+        let request_id = RequestId {
+            client: crate::types::ClientId(1),
+            sequence: 2,
+            lowest_unanswered: 2,
+            begun_ms: 3,
+            window_ms: 4,
+        };
         let listing = Listing { of: Some("u".into()), after: "a".into() };
         let operation = AccessOperation::AddUser { name: "u".into() };
         let user = "u".to_owned();
         for (request, pinned) in [
-            (AccessRequest::Change { request_id, operation }, "00010202010175"),
-            (AccessRequest::CreateKey { request_id, user }, "010102020175"),
+            (AccessRequest::Change { request_id, operation }, "000102020304010175"),
+            (AccessRequest::CreateKey { request_id, user }, "0101020203040175"),
             (AccessRequest::Users(listing.clone()), "020101750161"),
             (AccessRequest::Roles(listing.clone()), "030101750161"),
             (AccessRequest::Keys(listing), "040101750161"),

@@ -14,8 +14,8 @@ use chainfire::types::limits::{
 };
 use chainfire::types::{
     Answer, ClientId, Command, CompactAnswer, DeleteRangeAnswer, DeleteRangeRequest, KeyValue,
-    Operation, OperationAnswer, OperationError, PutAnswer, PutRequest, RequestId, TxnAnswer,
-    TxnOperation, TxnRequest,
+    Operation, OperationAnswer, OperationError, PutAnswer, PutRequest, RequestId, RequestName,
+    TxnAnswer, TxnOperation, TxnRequest,
 };
 
 use reads::{cost, in_range, pair_of};
@@ -65,11 +65,12 @@ impl Model {
 
     pub(crate) fn apply(&mut self, command: &Command) -> StoredAnswer {
         let now_ms = command.leader_time_ms;
-        let Some(RequestId { client, sequence, lowest_unanswered }) = command.request_id else {
+        let Some(RequestName::Session(id)) = command.request_id else {
             let answer = self.execute(&command.operation);
             self.expire(now_ms, None);
             return answer;
         };
+        let RequestId { client, sequence, lowest_unanswered, .. } = id;
         let mut session =
             Remembered { client, last_active_ms: now_ms, lowest_unanswered, answers: Vec::new() };
         match self.sessions.iter().find(|session| session.client == client) {

@@ -244,7 +244,9 @@ impl EchoServer {
 
 /// A write.
 pub(super) fn write(key: &str, sequence: u64) -> WriteRequest {
-    let request_id = RequestId { client: ClientId(1), sequence, lowest_unanswered: 1 };
+    let client = ClientId(1);
+    let request_id =
+        RequestId { client, sequence, lowest_unanswered: 1, begun_ms: 0, window_ms: 0 };
     let put = PutRequest { key: Bytes::copy_from_slice(key.as_bytes()), ..PutRequest::default() };
     WriteRequest { request_id, operation: Operation::Put(put) }
 }

@@ -288,7 +288,7 @@ async fn a_reflected_handshake_and_a_server_without_the_secret_come_to_nothing()
     let address = listener.local_addr().expect("bound").to_string();
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.expect("somebody comes");
-        let reply = crate::rpc::transport::Reply::Welcome(IDENTITY);
+        let reply = crate::rpc::transport::Reply::Welcome(IDENTITY.into());
         let welcome = crate::rpc::transport::encode_reply(&reply);
         stream.write_all(&welcome).await.expect("sent");
         let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
