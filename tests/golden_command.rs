@@ -333,7 +333,7 @@ fn stored_refusals_are_encoded_as_pinned() {
         (OperationError::NestedTooDeep { max: 8 }, "010908"),
         (OperationError::AnswerTooLarge { max: 300 }, "010aac02"),
         (OperationError::IgnoredFieldGiven, "010b"),
-        (OperationError::SessionExpired, "010c"),
+        (OperationError::SessionExpired { now_ms: 300 }, "010cac02"),
         (OperationError::TooManyInFlight { max: 4_096 }, "010d8020"),
         (OperationError::InvalidMember { reason: "why".to_owned() }, "010e03776879"),
         (OperationError::NotReadOnly, "010f"),

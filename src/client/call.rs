@@ -18,7 +18,7 @@ use super::error::{Error, Failure};
 use super::retry::{AttemptError, Attempts, Next};
 use crate::rpc::api::{StoreClient, WriteRequest};
 use crate::rpc::transport::call_context;
-use crate::types::{Answer, Operation, OperationError, RequestError, RequestId};
+use crate::types::{Answer, Operation, RequestError, RequestId};
 
 /// A request under way.
 struct Call {
@@ -70,7 +70,8 @@ impl Inner {
                     Ok(answer) => return Ok(answer),
                     Err(error) => error,
                 };
-                if error == AttemptError::Refused(OperationError::SessionExpired.into()) {
+                if let Some(now_ms) = error.session_expired_at() {
+                    self.pool.note_time(now_ms);
                     self.sessions.replace(&ticket);
                 }
                 match self.after(&mut call, error).await? {

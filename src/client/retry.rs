@@ -51,6 +51,18 @@ pub(super) enum AttemptError {
     Refused(RequestError),
 }
 
+impl AttemptError {
+    /// That the cluster forgot the session, and the replicated time at which it said so.
+    pub(super) fn session_expired_at(&self) -> Option<u64> {
+        match self {
+            Self::Refused(RequestError::Operation(OperationError::SessionExpired { now_ms })) => {
+                Some(*now_ms)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What to do next.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Next {
@@ -114,9 +126,9 @@ impl Attempts {
                 Refusal::DeadlinePassed
                 | Refusal::Operation(OperationError::TooManyInFlight { .. }),
             ) => (self.wait(jitter), false),
-            AttemptError::Refused(Refusal::Operation(OperationError::SessionExpired))
-                if self.doubt.is_none() && self.renewals < RENEWALS_MAX =>
-            {
+            AttemptError::Refused(Refusal::Operation(OperationError::SessionExpired {
+                ..
+            })) if self.doubt.is_none() && self.renewals < RENEWALS_MAX => {
                 self.renewals += 1;
                 return Next::Renew;
             }
@@ -167,7 +179,7 @@ impl Attempts {
         if let AttemptError::Refused(RequestError::Operation(error)) = &last
             && !matches!(
                 error,
-                OperationError::SessionExpired | OperationError::TooManyInFlight { .. }
+                OperationError::SessionExpired { .. } | OperationError::TooManyInFlight { .. }
             )
         {
             return error.clone().into();
@@ -210,9 +222,11 @@ fn failure(last: AttemptError) -> Failure {
         }
         AttemptError::Refused(refusal) => match refusal {
             // Not applied, and only for want of patience: the texts of these two say otherwise.
-            RequestError::Operation(OperationError::SessionExpired) => Failure::Unavailable {
-                reason: "the cluster forgot this client's session several times".into(),
-            },
+            RequestError::Operation(OperationError::SessionExpired { .. }) => {
+                Failure::Unavailable {
+                    reason: "the cluster forgot this client's session several times".into(),
+                }
+            }
             RequestError::Operation(OperationError::TooManyInFlight { .. }) => Failure::Overloaded,
             RequestError::Operation(error) => Failure::Operation(error),
             RequestError::OutcomeUnknown { reason } | RequestError::Unavailable { reason } => {
@@ -253,6 +267,9 @@ mod tests {
     fn refused(error: OperationError) -> AttemptError {
         AttemptError::Refused(RequestError::Operation(error))
     }
+    fn expired() -> AttemptError {
+        refused(OperationError::SessionExpired { now_ms: 7 })
+    }
     fn denied() -> AttemptError {
         AttemptError::Refused(RequestError::PermissionDenied { reason: "no write".into() })
     }
@@ -291,7 +308,7 @@ mod tests {
     #[test]
     fn what_follows_an_attempt_by_table() {
         use End::{Failed, Renew, Retry, Unknown};
-        use OperationError::{KeyNotFound, SessionExpired};
+        use OperationError::KeyNotFound;
         let over = Duration::ZERO;
         let table: Vec<(bool, usize, Duration, Vec<AttemptError>, End)> = vec![
             // Connections: the next endpoint at once, then a wait.
@@ -338,9 +355,9 @@ mod tests {
             (false, 3, LONG, vec![unanswerable()], Failed),
             (true, 3, LONG, vec![unanswerable()], Unknown),
             // An expired session: start over only when nothing can have been applied.
-            (true, 3, LONG, vec![refused(SessionExpired)], Renew),
-            (true, 3, LONG, vec![unavailable(), refused(SessionExpired)], Renew),
-            (true, 3, LONG, vec![lost(), refused(SessionExpired)], Unknown),
+            (true, 3, LONG, vec![expired()], Renew),
+            (true, 3, LONG, vec![unavailable(), expired()], Renew),
+            (true, 3, LONG, vec![lost(), expired()], Unknown),
         ];
         for (is_write, endpoints, remaining, story, end) in table {
             assert_eq!(
@@ -354,7 +371,6 @@ mod tests {
     #[test]
     fn a_write_starts_over_in_new_sessions_only_a_few_times() {
         let mut attempts = Attempts::new(true, 1);
-        let expired = || refused(OperationError::SessionExpired);
         for _ in 0..RENEWALS_MAX {
             assert_eq!(attempts.next(expired(), LONG, 0.0), Next::Renew);
         }

@@ -37,7 +37,7 @@ pub struct Applied {
 /// # Errors
 /// The view's, when the state could not be read; nothing is known about the command then.
 pub fn apply<V: StateView>(view: &V, command: &Command) -> Result<Applied, V::Error> {
-    let writer = match session::admit(view, command.request_id)? {
+    let writer = match session::admit(view, command)? {
         Admission::Apply(writer) => writer,
         Admission::Answered(response) => return Ok(Applied { response, changes: Vec::new() }),
     };

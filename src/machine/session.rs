@@ -16,7 +16,7 @@
 use crate::types::limits::{
     SESSION_ANSWERS_MAX, SESSION_TTL_MS, SESSIONS_EXPIRED_PER_COMMAND_MAX, SESSIONS_MAX,
 };
-use crate::types::{ClientId, OperationError, RequestId, RequestName};
+use crate::types::{ClientId, Command, OperationError, RequestId, RequestName};
 
 use super::{Change, StateView, StoredAnswer};
 
@@ -45,15 +45,13 @@ pub(super) enum Writer {
 }
 
 /// Decides whether a write is to be applied.
-pub(super) fn admit<V: StateView>(
-    view: &V,
-    name: Option<RequestName>,
-) -> Result<Admission, V::Error> {
-    let Some(RequestName::Session(request_id)) = name else {
+pub(super) fn admit<V: StateView>(view: &V, command: &Command) -> Result<Admission, V::Error> {
+    let Some(RequestName::Session(request_id)) = command.request_id else {
         return Ok(Admission::Apply(Writer::Cluster));
     };
     let RequestId { client, sequence, lowest_unanswered, .. } = request_id;
-    let expired = Admission::Answered(Err(OperationError::SessionExpired));
+    let expired =
+        Admission::Answered(Err(OperationError::SessionExpired { now_ms: command.leader_time_ms }));
     let Some(session) = view.session_lookup(client, sequence)? else {
         if lowest_unanswered > 1 || sequence < lowest_unanswered.max(1) {
             return Ok(expired);

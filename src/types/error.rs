@@ -89,7 +89,10 @@ pub enum OperationError {
     IgnoredFieldGiven,
     /// The client's answers were forgotten: whether an earlier try was applied is not known.
     #[error("the session has expired; whether an earlier try of this write was applied is unknown")]
-    SessionExpired,
+    SessionExpired {
+        /// The replicated time at which it was refused: a session may begin with it.
+        now_ms: u64,
+    },
     /// The client has more unanswered writes than are kept.
     #[error("the client has more than {max} unanswered writes; wait for answers")]
     TooManyInFlight {

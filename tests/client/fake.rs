@@ -54,6 +54,8 @@ struct State {
     revision: u64,
     pairs: BTreeMap<Vec<u8>, KeyValue>,
     sessions: HashMap<ClientId, Session>,
+    /// What began before is not told apart from what was forgotten.
+    floor_ms: u64,
     received: Vec<RequestId>,
     applied: Vec<RequestId>,
 }
@@ -86,7 +88,9 @@ impl Cluster {
 
     /// Forgets every client's answers, as when they were silent for too long.
     pub(crate) fn expire_sessions(&self) {
-        self.state.lock().unwrap().sessions.clear();
+        let state = &mut *self.state.lock().unwrap();
+        state.sessions.clear();
+        state.floor_ms += 1_000;
     }
 
     /// Puts without a client.
@@ -98,8 +102,9 @@ impl Cluster {
     fn write(&self, request: &WriteRequest) -> Result<Answer, OperationError> {
         let RequestId { client, sequence, lowest_unanswered, .. } = request.request_id;
         let state = &mut *self.state.lock().unwrap();
-        if lowest_unanswered > 1 && !state.sessions.contains_key(&client) {
-            return Err(OperationError::SessionExpired);
+        let RequestId { begun_ms, .. } = request.request_id;
+        if begun_ms < state.floor_ms && !state.sessions.contains_key(&client) {
+            return Err(OperationError::SessionExpired { now_ms: state.floor_ms });
         }
         let session = state.sessions.entry(client).or_default();
         session.lowest = session.lowest.max(lowest_unanswered);
@@ -108,7 +113,7 @@ impl Cluster {
             return answer.clone();
         }
         if sequence < session.lowest {
-            return Err(OperationError::SessionExpired);
+            return Err(OperationError::SessionExpired { now_ms: state.floor_ms });
         }
         if session.answers.len() >= SESSION_ANSWERS_MAX {
             return Err(OperationError::TooManyInFlight { max: SESSION_ANSWERS_MAX as u64 });

@@ -18,7 +18,9 @@ use crate::read_all;
 use crate::support::memory_view::MemoryView;
 use crate::support::requests::{command, delete, put, put_request};
 
-const EXPIRED: Result<Answer, OperationError> = Err(OperationError::SessionExpired);
+fn expired_at(now_ms: u64) -> Result<Answer, OperationError> {
+    Err(OperationError::SessionExpired { now_ms })
+}
 
 #[test]
 fn a_retry_gets_the_first_answer_and_changes_nothing() {
@@ -68,7 +70,7 @@ fn answers_below_the_lowest_unanswered_are_forgotten_and_their_retries_unknown()
     assert_eq!(session.answers.keys().copied().collect::<Vec<_>>(), [3, 4]);
 
     let before = store.clone();
-    assert_eq!(store.apply(&command(1, 2, 1, 0, put("a", "2"))).response, EXPIRED);
+    assert_eq!(store.apply(&command(1, 2, 1, 0, put("a", "2"))).response, expired_at(0));
     assert_eq!(store, before);
 }
 
@@ -86,10 +88,10 @@ fn a_write_that_its_own_client_calls_answered_is_not_applied() {
     let mut store = MemoryView::new();
     for (sequence, lowest_unanswered) in [(0, 0), (0, 1)] {
         let write = command(1, sequence, lowest_unanswered, 0, put("a", "1"));
-        assert_eq!(store.apply(&write).response, EXPIRED);
+        assert_eq!(store.apply(&write).response, expired_at(0));
     }
     store.apply(&command(1, 1, 1, 0, put("a", "1"))).response.unwrap();
-    assert_eq!(store.apply(&command(1, 3, 4, 0, put("a", "1"))).response, EXPIRED);
+    assert_eq!(store.apply(&command(1, 3, 4, 0, put("a", "1"))).response, expired_at(0));
     assert_eq!(read_all(&store).revision, 2);
 }
 
@@ -97,7 +99,7 @@ fn a_write_that_its_own_client_calls_answered_is_not_applied() {
 fn a_client_without_a_session_that_had_answers_is_told_that_the_outcome_is_unknown() {
     let mut store = MemoryView::new();
     let write = command(1, 7, 2, 0, put("a", "1"));
-    assert_eq!(store.apply(&write).response, EXPIRED);
+    assert_eq!(store.apply(&write).response, expired_at(0));
     assert_eq!(store, MemoryView::new());
 }
 
@@ -115,7 +117,7 @@ fn a_session_expires_when_it_was_silent_for_longer_than_its_time() {
     let now_ms = 2_002 + SESSION_TTL_MS;
     for sequence in [2, 3] {
         let retry = command(1, sequence, 2, now_ms, put("a", "3"));
-        assert_eq!(store.apply(&retry).response, EXPIRED);
+        assert_eq!(store.apply(&retry).response, expired_at(now_ms));
     }
     assert_eq!(read_all(&store).kvs[0].value, "2");
 }

@@ -132,7 +132,7 @@ impl Clients {
         if generator.chance(35) || client.unanswered.remove(&sequence).is_none() {
             return;
         }
-        if *answer == Err(OperationError::SessionExpired) {
+        if matches!(answer, Err(OperationError::SessionExpired { .. })) {
             *client = Client::new(ClientId(generator.client_id()));
         }
     }

@@ -22,7 +22,7 @@ use chainfire::machine::{
 };
 use chainfire::types::{
     AccessTables, Answer, ClientId, Command, EventKind, KeyRange, KeyValue, OperationError,
-    RangeRequest, Revision, Roster, VersionMeta,
+    RangeRequest, RequestName, Revision, Roster, VersionMeta,
 };
 
 use clients::Clients;
@@ -171,8 +171,9 @@ impl History {
         if self.store.sessions.len() < sessions {
             count(coverage, "session expired");
         }
-        if applied.response == Err(OperationError::SessionExpired)
-            && command.request_id.is_some_and(|id| Clients::is_honest(id.client))
+        if matches!(applied.response, Err(OperationError::SessionExpired { .. }))
+            && let Some(RequestName::Session(id)) = command.request_id
+            && Clients::is_honest(id.client)
         {
             count(coverage, "honest write unknown");
         }
@@ -201,7 +202,7 @@ impl History {
 
     fn check_applied_once(&mut self, command: &Command, applied: &Applied, place: &str) {
         let recorded = applied.changes.iter().any(|it| matches!(it, Change::RecordAnswer { .. }));
-        let Some(request_id) = command.request_id else {
+        let Some(RequestName::Session(request_id)) = command.request_id else {
             return assert!(!recorded, "{place}");
         };
         if recorded && Clients::is_honest(request_id.client) {

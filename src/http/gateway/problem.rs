@@ -138,7 +138,9 @@ impl From<OperationError> for Problem {
             }
             OperationError::AnswerTooLarge { .. } => (StatusCode::BAD_REQUEST, "AnswerTooLarge"),
             OperationError::PermissionDenied { .. } => (StatusCode::FORBIDDEN, "AccessDenied"),
-            OperationError::SessionExpired => (StatusCode::GATEWAY_TIMEOUT, "OutcomeUnknown"),
+            OperationError::SessionExpired { .. } => {
+                (StatusCode::GATEWAY_TIMEOUT, "OutcomeUnknown")
+            }
             OperationError::JoinRefused { .. } | OperationError::OtherIncarnation { .. } => {
                 (StatusCode::CONFLICT, "Refused")
             }

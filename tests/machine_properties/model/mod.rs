@@ -74,7 +74,7 @@ impl Model {
         let mut session =
             Remembered { client, last_active_ms: now_ms, lowest_unanswered, answers: Vec::new() };
         match self.sessions.iter().find(|session| session.client == client) {
-            None if lowest_unanswered > 1 => return Err(OperationError::SessionExpired),
+            None if lowest_unanswered > 1 => return Err(OperationError::SessionExpired { now_ms }),
             None => {}
             Some(known) => {
                 session = known.clone();
@@ -85,7 +85,7 @@ impl Model {
         }
         let lowest = lowest_unanswered.max(session.lowest_unanswered);
         if sequence == 0 || sequence < lowest {
-            return Err(OperationError::SessionExpired);
+            return Err(OperationError::SessionExpired { now_ms });
         }
         session.answers.retain(|(of, _)| *of >= lowest);
         if session.answers.len() == SESSION_ANSWERS_MAX {
