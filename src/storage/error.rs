@@ -107,6 +107,18 @@ pub enum StorageError {
         /// The log's directory.
         path: PathBuf,
     },
+    /// A leader's log contradicts what this node has applied: one of them is not what it was.
+    #[error(
+        "the leader's log wants entries from {first} on cut off, and those up to {applied} are \
+         applied; a data directory of this cluster was put back older, or damaged: compare the \
+         members' revisions, and wipe the one that is wrong and let it join anew"
+    )]
+    CutBelowApplied {
+        /// The first entry that was to go.
+        first: u64,
+        /// The last entry applied.
+        applied: u64,
+    },
     /// The caller asked to append entries that do not follow the last one.
     #[error("log entry {found} does not follow the last entry: {expected} was expected")]
     NotConsecutive {

@@ -44,6 +44,6 @@ pub use fatal::{FatalSink, FatalWatch};
 pub use hooks::{NoHooks, StorageHooks};
 pub use identity::Identity;
 pub use joining::Joining;
-pub use log::{LogOptions, LogReader, LogStats, LogStore};
+pub use log::{LogOptions, LogReader, LogStats, LogStore, LostRecord};
 pub use snapshot::{SnapshotError, SnapshotFile, SnapshotHeader};
 pub use state::{StateOptions, StateStats, StateStore, View};

@@ -20,7 +20,9 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
 use super::super::crash_point::crash_point;
 use super::super::{StorageError, StorageHooks};
+use super::journal::JournalPosition;
 use super::shared::Shared;
+use super::tables::TablesTxn;
 use super::write::Write;
 use crate::clock;
 
@@ -33,6 +35,10 @@ pub(super) struct Checkpoint {
     pub(super) writes: Vec<Write>,
     /// The number of the last journal record whose writes these (and earlier ones) hold.
     pub(super) journal_sequence: u64,
+    /// Where the record after it goes.
+    pub(super) journal_position: JournalPosition,
+    /// Whether there will be none: the log is closing.
+    pub(super) closes: bool,
     /// The number of the last write, as the memory counts.
     pub(super) sequence: u64,
     /// Told when they are in the tables.
@@ -93,14 +99,15 @@ impl Checkpointer {
     }
 
     fn commit(&mut self, checkpoint: Option<&Checkpoint>) -> Result<(), StorageError> {
-        let nothing_new = checkpoint.is_none_or(|checkpoint| checkpoint.writes.is_empty());
+        let nothing_new =
+            checkpoint.is_none_or(|checkpoint| checkpoint.writes.is_empty() && !checkpoint.closes);
         if nothing_new && self.purge_target.is_none() {
             return Ok(());
         }
         let begin = clock::monotonic();
         let shared = self.shared.clone();
         let tables = &shared.tables;
-        let mut txn = tables.write()?;
+        let mut txn = tables.begin()?;
         let mut appended = 0;
         if let Some(checkpoint) = checkpoint {
             for write in &checkpoint.writes {
@@ -108,10 +115,17 @@ impl Checkpointer {
                 match write {
                     Write::Append(entries) => appended += entries.len(),
                     Write::Purge(log_id) => self.purge_target = Some(log_id.index),
-                    Write::SaveVote(_) | Write::Truncate(_) | Write::SaveCommitted(_) => {}
+                    Write::SaveVote(_)
+                    | Write::Truncate(_)
+                    | Write::SaveCommitted(_)
+                    | Write::MadeGood => {}
                 }
             }
-            tables.advance_journal(&mut txn, checkpoint.journal_sequence)?;
+            if let Some(journal) = &mut txn.record.journal {
+                journal.sequence = checkpoint.journal_sequence;
+                journal.position = checkpoint.journal_position;
+                journal.closed = checkpoint.closes;
+            }
         }
         self.delete_purged(&mut txn, appended)?;
         crash_point("log.before_checkpoint");
@@ -124,7 +138,7 @@ impl Checkpointer {
     /// One bounded step of the deletion that purging left to do.
     fn delete_purged(
         &mut self,
-        txn: &mut heed::RwTxn<'_>,
+        txn: &mut TablesTxn<'_>,
         appended: usize,
     ) -> Result<(), StorageError> {
         let Some(target) = self.purge_target else { return Ok(()) };

@@ -62,9 +62,6 @@ pub fn records(bytes: &[u8]) {
     tried_twice(bytes, |bytes| {
         // Any outcome is right; a panic is not.
         let _ = meta_layout::decode::<meta_layout::FormatRecord>(path, bytes);
-        let _ = meta_layout::decode::<meta_layout::VoteRecord>(path, bytes);
-        let _ = meta_layout::decode::<meta_layout::CommittedRecord>(path, bytes);
-        let _ = meta_layout::decode::<meta_layout::PurgedRecord>(path, bytes);
-        let _ = meta_layout::decode::<meta_layout::JournalRecord>(path, bytes);
+        let _ = meta_layout::decode::<meta_layout::LogRecord>(path, bytes);
     });
 }

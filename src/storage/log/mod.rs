@@ -15,10 +15,12 @@
 //!   checkpointer: a full segment in one      |
 //!            |    transaction                |
 //!            v                               v
-//!   tables:  LMDB `entries` (index -> sealed entry) and `meta` (format, vote, committed, purged)
+//!   tables:  LMDB `entries` (index -> sealed entry) and `meta` (what there is to know of the log)
 //! ```
 //!
-//! Reading order: `options`, `entry_layout` and `meta_layout` (the bytes), `tables` (LMDB),
+//! The vote lies in two small files beside them.
+//!
+//! Reading order: `options`, `entry_layout` and `meta_layout` (the bytes), `tables` (LMDB), `vote`,
 //! `write`, `journal`, `tail`, `shared` (what every method changes under one lock), `writer`,
 //! `checkpointer`, `reader`, `store` (openraft's trait).
 //!
@@ -35,6 +37,11 @@
 //! - **Failure is final.** After a failed write or sync nobody knows what the disk holds, so the
 //!   store reports to its [`FatalSink`], fails every callback, and refuses all later writes. A
 //!   fresh process reads what is there; everything acknowledged is.
+//! - **Damage is never taken for an end.** What of the journal is whole before a damaged record
+//!   counts; the log remembers durably that it lost something acknowledged ([`LogStore::lost`])
+//!   until it is told that the node has it again. Anything else that must be there and is not, or
+//!   is not what was written, is refused by name.
+//! - **What was applied is never cut off**: such a truncation fails, and failure is final.
 //!
 //! `save_committed` never waits for the disk: the index rides on the next write. After a
 //! crash it may be old, which costs a longer replay and nothing else.
@@ -53,6 +60,7 @@ mod stats;
 mod store;
 mod tables;
 mod tail;
+mod vote;
 mod write;
 mod writer;
 
@@ -60,19 +68,21 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
+pub use meta_layout::LostRecord;
 pub use options::LogOptions;
 pub use reader::LogReader;
 pub(super) use reset::reset;
 pub use stats::LogStats;
 
 use self::checkpointer::Checkpointer;
-use self::journal::{Journal, Replay};
-use self::meta_layout::JournalRecord;
+use self::journal::{Journal, Loss, Replay};
+use self::meta_layout::{JournalRecord, LogRecord};
 use self::shared::Shared;
 use self::tables::LogTables;
+use self::vote::VoteSlots;
 use self::writer::Writer;
 use super::{DataDir, FatalSink, StorageError, StorageHooks};
-use crate::consensus::RaftEntry;
+use crate::consensus::{RaftEntry, vote_to_openraft};
 
 /// The log of one node. Cheap to clone; all clones are one log.
 #[derive(Clone, Debug)]
@@ -94,25 +104,32 @@ impl LogStore {
     /// Blocks for as long as opening takes.
     ///
     /// # Errors
-    /// The environment cannot be opened or was written by a newer release; the vote, the purged
-    /// log id or the last entry is corrupt.
+    /// The environment cannot be opened or was written by a newer release; both copies of the vote,
+    /// the log record, the first or the last entry are damaged or gone.
     pub fn open(
         directory: &DataDir,
         options: LogOptions,
         fatal: FatalSink,
         hooks: Arc<dyn StorageHooks>,
     ) -> Result<Self, StorageError> {
-        let tables = tables::LogTables::open(&directory.log_path(), &options)?;
-        let journal = open_journal(&directory.log_path(), &tables, &options)?;
+        let path = directory.log_path();
+        let tables = LogTables::open(&path, &options)?;
+        let new = tables.is_new()?;
+        let (slots, vote) = VoteSlots::open(&path, new)?;
+        if new {
+            tables.begin_log()?;
+        }
+        let journal = open_journal(&path, &tables, &options)?;
         let recovered = tables.recover()?;
         let purge_target = recovered.purged.map(|log_id| log_id.index);
-        let shared = Arc::new(Shared::new(tables, recovered, options, fatal));
+        let vote = vote.as_ref().map(vote_to_openraft);
+        let shared = Arc::new(Shared::new(tables, recovered, vote, options, fatal));
 
         // Without a queue: see the head of `checkpointer`.
         let (hand_over, checkpoints) = mpsc::sync_channel(0);
         let checkpointer =
             Checkpointer::new(shared.clone(), hooks.clone(), checkpoints, purge_target);
-        let writer = Writer::new(shared.clone(), hooks, journal, hand_over);
+        let writer = Writer::new(shared.clone(), hooks, journal, slots, hand_over);
         let threads = vec![
             start(checkpointer::THREAD_NAME, move || checkpointer.run())?,
             start(writer::THREAD_NAME, move || writer.run())?,
@@ -129,6 +146,25 @@ impl LogStore {
     /// Figures about this log, as of now.
     pub fn stats(&self) -> Result<LogStats, StorageError> {
         stats::collect(&self.inner.shared)
+    }
+
+    /// What was acknowledged and is lost: the node may not vote as if it had it. None once
+    /// [`made_good`](Self::made_good).
+    pub fn lost(&self) -> Option<LostRecord> {
+        self.inner.shared.lock().lost
+    }
+
+    /// The node has again whatever it lost. Returns when the disk knows.
+    pub async fn made_good(&self) -> Result<(), Arc<StorageError>> {
+        match self.inner.shared.made_good().map_err(Arc::new)?.await {
+            Ok(outcome) => outcome,
+            Err(_gone) => Err(Arc::new(StorageError::ThreadPanicked { name: writer::THREAD_NAME })),
+        }
+    }
+
+    /// The state holds the entries up to `index`: none of them is ever cut off again.
+    pub fn is_applied(&self, index: u64) {
+        self.inner.shared.is_applied(index);
     }
 
     /// Returns when whatever was appended before is on the disk, and openraft was told. Appends
@@ -151,18 +187,51 @@ fn open_journal(
     options: &LogOptions,
 ) -> Result<Journal, StorageError> {
     let held = tables.journal()?;
-    let Replay { writes, sequence } = match &held {
+    let Replay { writes, sequence, loss, damaged } = match &held {
         Some(held) => journal::replay(directory, held)?,
         None => Replay::default(),
     };
-    let (segment_bytes, salt) = (options.journal_segment_bytes, rand::random());
-    if held.is_none() {
-        // The segments first: once the tables speak of them, one that is gone is damage.
-        Journal::create(directory, segment_bytes, salt, sequence)?;
+    if held.is_some_and(|held| !held.closed) {
+        // Nothing of the segments is needed afterwards, so they may be made anew.
+        tables.replay(&writes, |record| {
+            if let Some(loss) = &loss {
+                note_loss(record, loss, directory);
+            }
+            if let Some(journal) = &mut record.journal {
+                (journal.sequence, journal.closed) = (sequence, true);
+            }
+        })?;
     }
-    let record = (segment_bytes > 0).then_some(JournalRecord { salt, sequence });
-    tables.replay(&writes, record.as_ref())?;
-    Journal::create(directory, segment_bytes, salt, sequence)
+    let (segment_bytes, salt) =
+        (journal::segment_bytes(options.journal_segment_bytes), rand::random());
+    let journal = Journal::create(directory, segment_bytes, salt, sequence, damaged)?;
+    tables.replay(&[], |record| {
+        record.journal = (segment_bytes > 0).then(|| JournalRecord {
+            salt,
+            segment_bytes: segment_bytes as u64,
+            sequence,
+            position: journal.position(),
+            closed: false,
+        });
+    })?;
+    Ok(journal)
+}
+
+/// Remembers that acknowledged entries are gone, unless those that are there are all.
+fn note_loss(record: &mut LogRecord, loss: &Loss, directory: &Path) {
+    let lost = LostRecord { last: loss.last };
+    let (path, reason) = (directory.display(), &loss.reason);
+    if lost.last.is_some_and(|last| record.last >= Some(last)) {
+        tracing::warn!(%path, reason, "the log's journal is damaged; no entry is lost");
+        return;
+    }
+    record.lost = Some(lost.and(record.lost));
+    let (kept, lost) = (record.last.map_or(0, |last| last.index), lost.last.map(|last| last.index));
+    tracing::error!(
+        %path, reason, record = loss.record, last_entry = kept, lost_up_to = lost,
+        "the log's journal is damaged and acknowledged entries are lost; the node does not vote \
+         until a leader has given them to it again"
+    );
 }
 
 /// Starts a thread of the log's.

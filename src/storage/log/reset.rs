@@ -5,8 +5,9 @@ use std::path::Path;
 
 use super::LogOptions;
 use super::tables::LogTables;
+use super::vote::VoteSlots;
 use super::write::Write;
-use crate::consensus::{log_id_to_openraft, vote_to_openraft};
+use crate::consensus::log_id_to_openraft;
 use crate::storage::StorageError;
 use crate::types::{LogId, NodeId, Vote};
 
@@ -25,11 +26,11 @@ pub(crate) fn reset(
         fs::remove_file(entry.map_err(failed)?.path()).map_err(failed)?;
     }
     let tables = LogTables::open(directory, &LogOptions { map_bytes, ..LogOptions::default() })?;
+    let (mut vote, _none) = VoteSlots::open(directory, true)?;
+    tables.begin_log()?;
     if let Some(applied) = applied {
-        let vote = Vote { term: applied.term, node_id, committed: false };
-        let writes =
-            [Write::SaveVote(vote_to_openraft(&vote)), Write::Purge(log_id_to_openraft(&applied))];
-        tables.replay(&writes, None)?;
+        vote.save(Vote { term: applied.term, node_id, committed: false })?;
+        tables.replay(&[Write::Purge(log_id_to_openraft(&applied))], |_| {})?;
     }
     Ok(())
 }

@@ -16,10 +16,10 @@ use openraft::storage::IOFlushed;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::super::{FatalSink, StorageError};
-use super::LogOptions;
 use super::tables::{LogTables, Recovered};
 use super::tail::{self, Tail};
 use super::write::{Task, Waiting, Write};
+use super::{LogOptions, LostRecord};
 use crate::consensus::{RaftEntry, RaftLogId, RaftVote, TypeConfig};
 
 /// What became of a write.
@@ -38,6 +38,8 @@ pub(super) struct Batch {
     tasks: Vec<Task>,
     /// The number of the last write.
     pub(super) sequence: u64,
+    /// Where the log ends once it is written.
+    pub(super) last: Option<RaftLogId>,
 }
 
 impl Batch {
@@ -86,6 +88,10 @@ pub(super) struct State {
     pub(super) vote: Option<RaftVote>,
     /// An entry known to be committed.
     pub(super) committed: Option<RaftLogId>,
+    /// What was acknowledged and lost.
+    pub(super) lost: Option<LostRecord>,
+    /// The first entry that may be cut off: those before it are committed.
+    cut_first: u64,
     /// The entries in memory.
     pub(super) tail: Tail,
     committed_unsaved: bool,
@@ -104,10 +110,11 @@ impl Shared {
     pub(super) fn new(
         tables: LogTables,
         recovered: Recovered,
+        vote: Option<RaftVote>,
         options: LogOptions,
         fatal: FatalSink,
     ) -> Self {
-        let Recovered { vote, committed, purged, entries } = recovered;
+        let Recovered { committed, purged, entries, lost } = recovered;
         let first_index = match (purged, entries) {
             (Some(purged), _) => purged.index + 1,
             (None, Some((first, _))) => first,
@@ -119,6 +126,8 @@ impl Shared {
             first_index,
             vote,
             committed,
+            lost,
+            cut_first: committed.map_or(0, |committed| committed.index + 1),
             tail: Tail::default(),
             committed_unsaved: false,
             queue: Vec::new(),
@@ -176,12 +185,29 @@ impl Shared {
         Ok(outcome)
     }
 
+    /// Queues that what was lost is there again; answers the receiver of the outcome.
+    pub(super) fn made_good(&self) -> Result<Pending, StorageError> {
+        let mut state = self.lock();
+        state.check_open()?;
+        state.sequence += 1;
+        let (done, outcome) = oneshot::channel();
+        self.enqueue(state, Task { write: Write::MadeGood, waiting: Waiting::Caller(done) });
+        Ok(outcome)
+    }
+
+    /// No entry up to `index` is cut off from now on.
+    pub(super) fn is_applied(&self, index: u64) {
+        let mut state = self.lock();
+        state.cut_first = state.cut_first.max(index + 1);
+    }
+
     /// Notes what is known to be committed; the next transaction takes it along.
     pub(super) fn save_committed(&self, committed: RaftLogId) -> Result<(), StorageError> {
         let mut state = self.lock();
         state.check_open()?;
         state.committed = Some(committed);
         state.committed_unsaved = true;
+        state.cut_first = state.cut_first.max(committed.index + 1);
         Ok(())
     }
 
@@ -200,6 +226,12 @@ impl Shared {
             (keep, _) => keep,
         };
         let first = keep.map_or(0, |keep| keep.index + 1);
+        if first < state.cut_first {
+            let applied = state.cut_first - 1;
+            drop(state);
+            let error = StorageError::CutBelowApplied { first, applied };
+            return Err(StorageError::Failed(self.fail(Arc::new(error))));
+        }
         if state.last.is_none_or(|last| last.index < first) {
             return Ok(None);
         }
@@ -263,7 +295,7 @@ impl Shared {
             tasks.push(Task { write, waiting: Waiting::Nobody });
         }
         state.committed_unsaved = false;
-        Taken::Batch(Batch { tasks, sequence: state.sequence })
+        Taken::Batch(Batch { tasks, sequence: state.sequence, last: state.last })
     }
 
     fn wait_for_work<'lock>(
@@ -283,13 +315,14 @@ impl Shared {
 
     /// The batch is on the disk: tells everybody, and answers its writes.
     pub(super) fn complete(&self, batch: Batch) -> Vec<Write> {
-        let vote = batch.writes().filter_map(|write| match write {
-            Write::SaveVote(vote) => Some(*vote),
-            _ => None,
-        });
-        let vote = vote.last();
         let mut state = self.lock();
-        state.vote = vote.or(state.vote);
+        for write in batch.writes() {
+            match write {
+                Write::SaveVote(vote) => state.vote = Some(*vote),
+                Write::MadeGood => state.lost = None,
+                _ => {}
+            }
+        }
         drop(state);
         let finish = |task: Task| {
             task.waiting.finish(&Ok(()));
@@ -316,7 +349,7 @@ impl Shared {
         self.permits.close();
         self.work.notify_one();
         self.fatal.report(error.clone());
-        Batch { tasks: queued, sequence: 0 }.finish(&Err(error.clone()));
+        Batch { tasks: queued, sequence: 0, last: None }.finish(&Err(error.clone()));
         error
     }
 

@@ -12,15 +12,11 @@ use heed::{CommitOrAbort, Database, PutFlags, RoTxn, RwTxn};
 use super::super::StorageError;
 use super::super::environment::{Durability, Environment, EnvironmentOptions};
 use super::meta_layout::{
-    self, CommittedRecord, FormatRecord, JournalRecord, LOG_FORMAT_VERSION, PurgedRecord, Record,
-    VoteRecord,
+    self, FormatRecord, JournalRecord, LOG_FORMAT_VERSION, LogRecord, LostRecord, Record,
 };
 use super::write::Write;
 use super::{LogOptions, entry_layout};
-use crate::consensus::{
-    RaftEntry, RaftLogId, RaftVote, log_id_from_openraft, log_id_to_openraft, vote_from_openraft,
-    vote_to_openraft,
-};
+use crate::consensus::{RaftEntry, RaftLogId, log_id_from_openraft, log_id_to_openraft};
 
 /// Reads open at the same time: openraft's apply, one replication a peer, figures; with room.
 const READERS_MAX: u32 = 512;
@@ -36,18 +32,26 @@ pub(super) struct LogTables {
 /// What the disk holds when a log is opened.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Recovered {
-    /// The last vote saved.
-    pub(super) vote: Option<RaftVote>,
     /// An entry known to be committed.
     pub(super) committed: Option<RaftLogId>,
     /// The last entry that is gone.
     pub(super) purged: Option<RaftLogId>,
     /// The first and the last entry that can be read; none when there is none.
     pub(super) entries: Option<(u64, RaftLogId)>,
+    /// What was acknowledged and lost, and not made good yet.
+    pub(super) lost: Option<LostRecord>,
+}
+
+/// A transaction that changes the log.
+pub(super) struct TablesTxn<'tables> {
+    txn: RwTxn<'tables>,
+    /// The log once the transaction is committed.
+    pub(super) record: LogRecord,
 }
 
 impl LogTables {
-    /// Opens the environment at `path`, creating it when it is new.
+    /// Opens the environment at `path`, creating it when it is new. One that is new holds no log
+    /// until [`begin_log`](Self::begin_log).
     pub(super) fn open(path: &Path, options: &LogOptions) -> Result<Self, StorageError> {
         let environment = Environment::open(
             path,
@@ -69,30 +73,91 @@ impl LogTables {
             })
             .map_err(|source| environment.error("create tables in", source))?
             .unwrap_commit();
-        let tables = Self { environment, entries, meta };
-        tables.check_format()?;
-        Ok(tables)
+        Ok(Self { environment, entries, meta })
+    }
+
+    /// Whether there is no log in these tables yet.
+    ///
+    /// # Errors
+    /// There is one of another release, or half of one.
+    pub(super) fn is_new(&self) -> Result<bool, StorageError> {
+        let txn = self.read()?;
+        let format = self.record::<FormatRecord>(&txn)?;
+        let record = self.record::<LogRecord>(&txn)?;
+        let path = || self.environment.path().to_owned();
+        let corrupt = |reason: &str| {
+            let (what, reason) = ("the log's layout", reason.to_owned());
+            Err(StorageError::Corrupt { what, path: path(), reason })
+        };
+        match (format, record) {
+            (None, None) => Ok(true),
+            (Some(FormatRecord(found)), _) if found > LOG_FORMAT_VERSION => {
+                let (what, newest) = ("the log", LOG_FORMAT_VERSION);
+                Err(StorageError::NewerFormat { what, path: path(), found, newest })
+            }
+            (Some(FormatRecord(found)), _) if found < LOG_FORMAT_VERSION => {
+                corrupt("it is of a release before the first")
+            }
+            (Some(_), Some(_)) => Ok(false),
+            (None, Some(_)) => corrupt("its format record is gone"),
+            (Some(_), None) => corrupt("the log record is gone"),
+        }
+    }
+
+    /// Begins an empty log in tables that are new.
+    pub(super) fn begin_log(&self) -> Result<(), StorageError> {
+        let mut txn = self.write()?;
+        self.put_record(&mut txn, &FormatRecord(LOG_FORMAT_VERSION))?;
+        self.put_record(&mut txn, &LogRecord::default())?;
+        self.environment.commit(txn)
     }
 
     /// Reads what is there.
+    ///
+    /// # Errors
+    /// The first or the last entry that must be there is not, or is damaged.
     pub(super) fn recover(&self) -> Result<Recovered, StorageError> {
         let txn = self.read()?;
-        let vote = self.record::<VoteRecord>(&txn)?.map(|record| vote_to_openraft(&record.0));
-        let committed =
-            self.record::<CommittedRecord>(&txn)?.map(|record| log_id_to_openraft(&record.0));
-        let purged = self.record::<PurgedRecord>(&txn)?.map(|record| log_id_to_openraft(&record.0));
-
-        let first_kept = purged.map_or(0, |log_id| log_id.index + 1);
-        let failed = |source| self.environment.error("read", source);
-        let first = self.entries.get_greater_than_or_equal_to(&txn, &first_kept).map_err(failed)?;
-        let last = self.entries.last(&txn).map_err(failed)?;
-        let entries = match (first, last) {
-            (Some((first, _)), Some((last, bytes))) => {
-                Some((first, self.decode(last, bytes)?.log_id))
-            }
-            _ => None,
+        let record = self.log_record(&txn)?;
+        let purged = record.purged.as_ref().map(log_id_to_openraft);
+        let mut recovered = Recovered {
+            committed: record.committed.as_ref().map(log_id_to_openraft),
+            purged,
+            entries: None,
+            lost: record.lost,
         };
-        Ok(Recovered { vote, committed, purged, entries })
+        let failed = |source| self.environment.error("read", source);
+        let stored_last = self.entries.last(&txn).map_err(failed)?;
+        let first_kept = purged.map_or(0, |log_id| log_id.index + 1);
+        let Some(last) = record.last.filter(|last| last.index >= first_kept) else {
+            return match stored_last {
+                Some((index, _)) if index >= first_kept => Err(self.unexpected(index)),
+                _ => Ok(recovered),
+            };
+        };
+        let first = self.entries.get_greater_than_or_equal_to(&txn, &first_kept).map_err(failed)?;
+        let first = match first {
+            Some((first, _)) if purged.is_none() || first == first_kept => first,
+            _ => return Err(self.missing(first_kept)),
+        };
+        match stored_last {
+            Some((index, bytes)) if index == last.index => {
+                let found = self.decode(index, bytes)?.log_id;
+                if found != log_id_to_openraft(&last) {
+                    return Err(self.unexpected(index));
+                }
+                recovered.entries = Some((first, found));
+                Ok(recovered)
+            }
+            Some((index, _)) if index > last.index => Err(self.unexpected(index)),
+            _ => Err(self.missing(last.index)),
+        }
+    }
+
+    /// The error for an entry that the log record knows nothing of.
+    fn unexpected(&self, index: u64) -> StorageError {
+        let path = self.environment.path().to_owned();
+        StorageError::CorruptEntry { index, path, reason: "it is not the log's last one".into() }
     }
 
     /// A moment in time, to read entries at.
@@ -100,14 +165,32 @@ impl LogTables {
         self.environment.read()
     }
 
-    /// The write transaction of one checkpoint.
-    pub(super) fn write(&self) -> Result<RwTxn<'_>, StorageError> {
+    fn write(&self) -> Result<RwTxn<'_>, StorageError> {
         self.environment.write()
     }
 
+    /// Begins the write transaction of one checkpoint.
+    pub(super) fn begin(&self) -> Result<TablesTxn<'_>, StorageError> {
+        let txn = self.write()?;
+        let record = self.log_record(&txn)?;
+        Ok(TablesTxn { txn, record })
+    }
+
     /// Puts a transaction on the disk. When this fails the outcome is unknown.
-    pub(super) fn commit(&self, txn: RwTxn<'_>) -> Result<(), StorageError> {
+    pub(super) fn commit(&self, txn: TablesTxn<'_>) -> Result<(), StorageError> {
+        let TablesTxn { mut txn, record } = txn;
+        self.put_record(&mut txn, &record)?;
         self.environment.commit(txn)
+    }
+
+    /// What the tables say of the log.
+    fn log_record(&self, txn: &RoTxn<'_, heed::WithoutTls>) -> Result<LogRecord, StorageError> {
+        let gone = || StorageError::Corrupt {
+            what: "the log record",
+            path: self.environment.path().to_owned(),
+            reason: "it is gone".to_owned(),
+        };
+        self.record(txn)?.ok_or_else(gone)
     }
 
     /// The entries of `range`, all of them, or as many from its start as fit into `bytes_max`
@@ -139,23 +222,11 @@ impl LogTables {
         }
     }
 
-    fn append(
-        &self,
-        txn: &mut RwTxn<'_>,
-        entry: &RaftEntry,
-        buffer: &mut Vec<u8>,
-    ) -> Result<(), StorageError> {
-        entry_layout::encode(entry, buffer);
-        self.entries
-            .put_with_flags(txn, PutFlags::APPEND, &entry.log_id.index, buffer)
-            .map_err(|source| self.environment.error("append to", source))
-    }
-
     /// Makes one write part of the transaction; `buffer` is scratch. What a purge covers is
     /// deleted apart from it ([`Self::delete_purged`]).
     pub(super) fn apply(
         &self,
-        txn: &mut RwTxn<'_>,
+        txn: &mut TablesTxn<'_>,
         write: &Write,
         buffer: &mut Vec<u8>,
     ) -> Result<(), StorageError> {
@@ -163,71 +234,89 @@ impl LogTables {
             Write::Append(entries) => {
                 entries.iter().try_for_each(|entry| self.append(txn, entry, buffer))
             }
-            Write::SaveVote(vote) => self.put_record(txn, &VoteRecord(vote_from_openraft(vote))),
+            // It lies beside the tables.
+            Write::SaveVote(_) => Ok(()),
             Write::Truncate(first) => self.truncate(txn, *first),
             Write::Purge(log_id) => {
-                self.put_record(txn, &PurgedRecord(log_id_from_openraft(log_id)))
+                let purged = log_id_from_openraft(log_id);
+                txn.record.purged = Some(purged);
+                if txn.record.last.is_none_or(|last| last.index <= purged.index) {
+                    txn.record.last = Some(purged);
+                }
+                Ok(())
             }
             Write::SaveCommitted(log_id) => {
-                self.put_record(txn, &CommittedRecord(log_id_from_openraft(log_id)))
+                txn.record.committed = Some(log_id_from_openraft(log_id));
+                Ok(())
+            }
+            Write::MadeGood => {
+                txn.record.lost = None;
+                Ok(())
             }
         }
+    }
+
+    fn append(
+        &self,
+        txn: &mut TablesTxn<'_>,
+        entry: &RaftEntry,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), StorageError> {
+        entry_layout::encode(entry, buffer);
+        txn.record.last = Some(log_id_from_openraft(&entry.log_id));
+        self.entries
+            .put_with_flags(&mut txn.txn, PutFlags::APPEND, &entry.log_id.index, buffer)
+            .map_err(|source| self.environment.error("append to", source))
+    }
+
+    /// Removes the entry `first` and all after it.
+    fn truncate(&self, txn: &mut TablesTxn<'_>, first: u64) -> Result<(), StorageError> {
+        self.entries
+            .delete_range(&mut txn.txn, &(first..))
+            .map_err(|source| self.environment.error("truncate", source))?;
+        let purged = txn.record.purged;
+        txn.record.last = match first.checked_sub(1) {
+            Some(last) if purged.is_none_or(|purged| purged.index < last) => {
+                let bytes = self.entries.get(&txn.txn, &last);
+                let bytes = bytes.map_err(|source| self.environment.error("read", source))?;
+                // A log that begins behind its first entry may be cut to nothing.
+                let entry = bytes.map(|bytes| self.decode(last, bytes)).transpose()?;
+                entry.map(|entry| log_id_from_openraft(&entry.log_id)).or(purged)
+            }
+            _ => purged,
+        };
+        Ok(())
     }
 
     /// Where the journal stands; none when there is none.
     pub(super) fn journal(&self) -> Result<Option<JournalRecord>, StorageError> {
-        self.record(&self.read()?)
+        Ok(self.log_record(&self.read()?)?.journal)
     }
 
-    /// Takes in what a journal held, and begins another (or none) after it, in one commit.
+    /// Takes in `writes` in one commit, and changes the log record.
     pub(super) fn replay(
         &self,
         writes: &[Write],
-        journal: Option<&JournalRecord>,
+        change: impl FnOnce(&mut LogRecord),
     ) -> Result<(), StorageError> {
-        let mut txn = self.write()?;
+        let mut txn = self.begin()?;
         let mut buffer = Vec::new();
         for write in writes {
             self.apply(&mut txn, write, &mut buffer)?;
         }
-        match journal {
-            Some(journal) => self.put_record(&mut txn, journal)?,
-            None => {
-                let deleted = self.meta.delete(&mut txn, JournalRecord::KEY);
-                deleted.map_err(|source| self.environment.error("write to", source))?;
-            }
-        }
+        change(&mut txn.record);
         self.commit(txn)
-    }
-
-    /// The transaction holds the journal's records up to `sequence`.
-    pub(super) fn advance_journal(
-        &self,
-        txn: &mut RwTxn<'_>,
-        sequence: u64,
-    ) -> Result<(), StorageError> {
-        match self.record::<JournalRecord>(txn)? {
-            Some(journal) => self.put_record(txn, &JournalRecord { sequence, ..journal }),
-            None => Ok(()),
-        }
-    }
-
-    /// Removes the entry `first` and all after it.
-    fn truncate(&self, txn: &mut RwTxn<'_>, first: u64) -> Result<(), StorageError> {
-        self.entries
-            .delete_range(txn, &(first..))
-            .map(|_count| ())
-            .map_err(|source| self.environment.error("truncate", source))
     }
 
     /// Deletes entries up to `target`, from the first on and at most `count_max`. Answers whether
     /// any were there to delete.
     pub(super) fn delete_purged(
         &self,
-        txn: &mut RwTxn<'_>,
+        txn: &mut TablesTxn<'_>,
         target: u64,
         count_max: u64,
     ) -> Result<bool, StorageError> {
+        let txn = &mut txn.txn;
         let failed = |source| self.environment.error("purge", source);
         let first = match self.entries.first(txn).map_err(failed)? {
             Some((first, _)) if first <= target => first,
@@ -255,28 +344,6 @@ impl LogTables {
     /// The error for an entry that must be there.
     pub(super) fn missing(&self, index: u64) -> StorageError {
         StorageError::MissingEntry { index, path: self.environment.path().to_owned() }
-    }
-
-    fn check_format(&self) -> Result<(), StorageError> {
-        let txn = self.read()?;
-        let found = self.record::<FormatRecord>(&txn)?;
-        drop(txn);
-        match found {
-            Some(FormatRecord(found)) if found > LOG_FORMAT_VERSION => {
-                Err(StorageError::NewerFormat {
-                    what: "the log",
-                    path: self.environment.path().to_owned(),
-                    found,
-                    newest: LOG_FORMAT_VERSION,
-                })
-            }
-            Some(_) => Ok(()),
-            None => {
-                let mut txn = self.write()?;
-                self.put_record(&mut txn, &FormatRecord(LOG_FORMAT_VERSION))?;
-                self.commit(txn)
-            }
-        }
     }
 
     fn decode(&self, index: u64, bytes: &[u8]) -> Result<RaftEntry, StorageError> {

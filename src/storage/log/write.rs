@@ -19,6 +19,8 @@ pub(super) enum Write {
     Purge(RaftLogId),
     /// An entry known to be committed.
     SaveCommitted(RaftLogId),
+    /// The node has again what the log had lost.
+    MadeGood,
 }
 
 /// A write in the queue, and who waits for it.

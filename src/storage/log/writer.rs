@@ -6,7 +6,8 @@
 //!
 //! What is in the journal is handed to the checkpointer when a segment is full, when nothing else
 //! was to be written for a while, and at the end. A batch that fits no segment goes to the
-//! checkpointer at once, with all that is before it.
+//! checkpointer at once, with all that is before it. A vote is written before the batch that it
+//! came with: it may be ahead of the log, never behind it.
 //!
 //! On failure (also a panic, which would be a bug) the batch and everything queued is answered
 //! with the error, the node is told through its sink, and the thread ends.
@@ -18,10 +19,12 @@ use std::sync::mpsc::{self, SyncSender, TrySendError};
 use super::super::crash_point::crash_point;
 use super::super::{StorageError, StorageHooks};
 use super::checkpointer::Checkpoint;
-use super::journal::Journal;
+use super::journal::{Journal, Record};
 use super::shared::{Batch, Shared, Taken};
+use super::vote::VoteSlots;
 use super::write::Write;
 use crate::clock;
+use crate::consensus::{log_id_from_openraft, vote_from_openraft};
 
 /// The thread's name.
 pub(super) const THREAD_NAME: &str = "chainfire-log";
@@ -31,6 +34,7 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     hooks: Arc<dyn StorageHooks>,
     journal: Journal,
+    vote: VoteSlots,
     checkpoints: SyncSender<Checkpoint>,
     /// Writes in the journal that the checkpointer was not given yet.
     pending: Vec<Write>,
@@ -55,12 +59,14 @@ impl Writer {
         shared: Arc<Shared>,
         hooks: Arc<dyn StorageHooks>,
         journal: Journal,
+        vote: VoteSlots,
         checkpoints: SyncSender<Checkpoint>,
     ) -> Self {
         Self {
             shared,
             hooks,
             journal,
+            vote,
             checkpoints,
             pending: Vec::new(),
             pending_sequence: 0,
@@ -83,7 +89,7 @@ impl Writer {
                 Taken::Idle => self.offer_pending(),
                 Taken::Closed => {
                     // A failure is the log's already: the checkpointer told it.
-                    let _failed = self.hand_over(None);
+                    let _failed = self.close();
                     return;
                 }
             }
@@ -118,18 +124,26 @@ impl Writer {
 
     fn write(&mut self, batch: &Batch) -> Result<Written, StorageError> {
         let mut written = Written::default();
-        let mut record = self.journal.record(std::mem::take(&mut self.buffer));
+        let last = batch.last.as_ref().map(log_id_from_openraft);
+        let mut record = Record::begin(std::mem::take(&mut self.buffer), last);
+        let mut vote = None;
         for write in batch.writes() {
             written.bytes += record.push(write, &mut self.scratch);
             match write {
                 Write::Append(entries) => written.entries += entries.len(),
-                Write::SaveVote(_) => crash_point("log.save_vote"),
+                Write::SaveVote(saved) => vote = Some(vote_from_openraft(saved)),
                 Write::Truncate(_) => crash_point("log.truncate"),
-                Write::Purge(_) | Write::SaveCommitted(_) => {}
+                Write::Purge(_) | Write::SaveCommitted(_) | Write::MadeGood => {}
             }
         }
         crash_point("log.before_commit");
-        if self.journal.takes(&record) {
+        if let Some(vote) = vote {
+            crash_point("log.save_vote");
+            self.vote.save(vote)?;
+        }
+        if record.is_empty() {
+            self.buffer = record.into_buffer();
+        } else if self.journal.takes(&record) {
             if !self.journal.has_room(&record) {
                 self.hand_over(None)?;
                 self.journal.switch();
@@ -170,10 +184,18 @@ impl Writer {
         self.checkpoints.send(checkpoint).map_err(|_| self.checkpointer_failed())
     }
 
+    /// Gives the checkpointer what is pending, as the last.
+    fn close(&mut self) -> Result<(), StorageError> {
+        let checkpoint = Checkpoint { closes: true, ..self.pending_checkpoint(None) };
+        self.checkpoints.send(checkpoint).map_err(|_| self.checkpointer_failed())
+    }
+
     fn pending_checkpoint(&mut self, done: Option<mpsc::Sender<()>>) -> Checkpoint {
         Checkpoint {
             writes: std::mem::take(&mut self.pending),
             journal_sequence: self.journal.sequence(),
+            journal_position: self.journal.position(),
+            closes: false,
             sequence: self.pending_sequence,
             done,
         }
