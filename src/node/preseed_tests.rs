@@ -180,6 +180,7 @@ fn snapshot_at(path: &std::path::Path, cluster_id: ClusterId, index: u64) -> Sna
         revision: meta.revision,
         compact_revision: 0,
         layout_version: LAYOUT_VERSION,
+        hash: crate::types::StateHash::EMPTY,
         records: records.to_vec().try_into().expect("every table"),
     };
     let output = std::fs::File::create(path).expect("a writable directory");

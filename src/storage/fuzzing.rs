@@ -89,6 +89,7 @@ pub fn snapshot(bytes: &[u8]) {
         revision: 1,
         compact_revision: 0,
         layout_version: LAYOUT_VERSION,
+        hash: crate::types::StateHash::EMPTY,
         records: RecordCounts::default(),
     };
     let Ok((mut file, _, digest)) =

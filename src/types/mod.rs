@@ -23,6 +23,7 @@ pub mod membership_call;
 mod nesting;
 pub mod operation;
 pub mod revision;
+pub mod state_hash;
 
 pub use access::{
     AccessAnswer, AccessEdit, AccessError, AccessKey, AccessOperation, AccessReply, AccessRequest,
@@ -50,3 +51,4 @@ pub use operation::{
     PutRequest, RangeRequest, Sort, SortOrder, SortTarget, TxnOperation, TxnRequest,
 };
 pub use revision::{Revision, VersionMeta};
+pub use state_hash::StateHash;

@@ -6,7 +6,7 @@ use crate::consensus::{RaftStoredMembership, log_id_to_openraft, membership_to_o
 use crate::storage::envelope::{self, EnvelopeError};
 use crate::storage::state::layout::Table;
 use crate::storage::state::layout::meta::StateMeta;
-use crate::types::{ClusterId, LogId, MembershipConfig};
+use crate::types::{ClusterId, LogId, MembershipConfig, StateHash};
 
 /// The head of a snapshot file. Fields are only ever appended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct SnapshotHeader {
     pub layout_version: u8,
     /// Records in each table, in the order of the file.
     pub(crate) records: RecordCounts,
+    /// The rolling hash over the changes that led to its state: with `last_log_id` it says which
+    /// state that is.
+    pub hash: StateHash,
 }
 
 /// Records in each table, in the order of the file. A table that the writer did not know has none.
@@ -51,49 +54,19 @@ impl TryFrom<Vec<u64>> for RecordCounts {
     }
 }
 
-/// The header of version 1, which had six tables.
-#[derive(Serialize, Deserialize)]
-struct SnapshotHeaderV1 {
-    cluster_id: ClusterId,
-    last_log_id: Option<LogId>,
-    membership_log_id: Option<LogId>,
-    membership: MembershipConfig,
-    revision: u64,
-    compact_revision: u64,
-    layout_version: u8,
-    records: [u64; 6],
-}
-
-impl From<SnapshotHeaderV1> for SnapshotHeader {
-    fn from(old: SnapshotHeaderV1) -> Self {
-        let mut counts = [0; Table::ALL.len()];
-        counts[..old.records.len()].copy_from_slice(&old.records);
-        Self {
-            cluster_id: old.cluster_id,
-            last_log_id: old.last_log_id,
-            membership_log_id: old.membership_log_id,
-            membership: old.membership,
-            revision: old.revision,
-            compact_revision: old.compact_revision,
-            layout_version: old.layout_version,
-            records: RecordCounts(counts),
-        }
-    }
-}
-
 /// The newest version of the header's encoding, and the one written.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// The bytes of a header in a file.
 pub(super) fn encode_header(header: &SnapshotHeader) -> Vec<u8> {
     envelope::seal(VERSION, header)
 }
 
-/// [`encode_header`] back, of any version so far.
+/// [`encode_header`] back. No release wrote an older version.
 pub(crate) fn decode_header(bytes: &[u8]) -> Result<SnapshotHeader, EnvelopeError> {
     match envelope::unwrap_body(VERSION, bytes)? {
-        (1, _) => envelope::unseal::<SnapshotHeaderV1>(VERSION, bytes).map(SnapshotHeader::from),
-        _ => envelope::unseal(VERSION, bytes),
+        (VERSION, _) => envelope::unseal(VERSION, bytes),
+        _ => Err(EnvelopeError::Malformed),
     }
 }
 
@@ -116,6 +89,7 @@ impl SnapshotHeader {
             && self.membership == meta.membership
             && self.revision == meta.revision
             && self.compact_revision == meta.compact_revision
+            && self.hash == meta.hash
     }
 
     /// The membership as openraft has it; none when no such membership is ever written.

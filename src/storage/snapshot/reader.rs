@@ -215,6 +215,7 @@ mod tests {
             revision: 5,
             compact_revision: 3,
             layout_version: 1,
+            hash: crate::types::StateHash::EMPTY,
             records: RecordCounts(counts),
         }
     }

@@ -12,6 +12,7 @@ use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use openraft::EntryPayload;
 use openraft::storage::EntryResponder;
 
+use super::change_hash::ChangeHasher;
 use super::head::Head;
 use super::shared::Shared;
 use super::view::View;
@@ -22,7 +23,7 @@ use crate::consensus::{
 use crate::machine::{self, Change, StateView as _};
 use crate::storage::StorageError;
 use crate::storage::crash_point::crash_point;
-use crate::types::{Command, LogId};
+use crate::types::{Command, LogId, MembershipConfig, StateHash};
 
 /// Entries applied before what is applied is announced, at most.
 const ANNOUNCED_ENTRIES_MAX: usize = 64;
@@ -107,6 +108,9 @@ struct Applier<'a> {
     view: View,
     arrangement: u64,
     applied: Option<LogId>,
+    leader_time_ms: u64,
+    hash: StateHash,
+    hasher: ChangeHasher,
 }
 
 /// What one entry does to the state.
@@ -130,8 +134,12 @@ impl Effect {
 impl<'a> Applier<'a> {
     fn new(shared: &'a Shared) -> Result<Self, StorageError> {
         let (view, arrangement) = shared.view()?;
-        let applied = shared.head().position.applied;
-        Ok(Self { shared, view, arrangement, applied })
+        let head = shared.head();
+        let (applied, hash) = (head.position.applied, head.position.hash);
+        let leader_time_ms = head.position.leader_time_ms;
+        drop(head);
+        let hasher = ChangeHasher::default();
+        Ok(Self { shared, view, arrangement, applied, leader_time_ms, hash, hasher })
     }
 
     fn apply(&mut self, entry: RaftEntry) -> Result<ApplyResponse, StorageError> {
@@ -186,12 +194,21 @@ impl<'a> Applier<'a> {
 
     /// Makes an entry's effect visible, all of it at one moment.
     fn publish(&mut self, log_id: LogId, effect: Effect) -> Result<ApplyResponse, StorageError> {
+        self.leader_time_ms = self.leader_time_ms.max(effect.leader_time_ms);
+        let membership = effect.membership.as_ref();
+        let membership: Option<MembershipConfig> =
+            membership.map(|stored| membership_from_openraft(stored.membership()));
+        let (changes, time_ms) = (&effect.changes, self.leader_time_ms);
+        self.hash = self.hasher.after(self.hash, log_id, time_ms, changes, membership.as_ref());
+
         let mut head = self.shared.head_mut();
+        head.hashes.push(log_id.index, self.hash);
         let bytes = take_changes(self.shared, &mut head, effect.changes);
         head.active_bytes += bytes;
         let position = &mut head.position;
         position.applied = Some(log_id);
-        position.leader_time_ms = position.leader_time_ms.max(effect.leader_time_ms);
+        position.leader_time_ms = self.leader_time_ms;
+        position.hash = self.hash;
         if let Some(membership) = effect.membership {
             position.membership = membership;
         }

@@ -93,15 +93,13 @@ fn look(
     limit: usize,
 ) -> Result<Vec<Seen>, StorageError> {
     let tables: &Tables = writer.tables();
-    let failed = |source| tables.environment().error("read", source);
     let first = encode_revision(progress.cursor);
     let last = encode_revision(Revision::new(progress.target, u32::MAX));
     let bounds = (Bound::Included(&first[..]), Bound::Included(&last[..]));
-    let history = tables.handle(Table::History);
-    let records = history.range(writer.txn(), &bounds).map_err(failed)?;
+    let records = tables.table(Table::History).range(writer.txn(), bounds)?;
     let mut seen = Vec::with_capacity(limit.min(1_024));
     for record in records.take(limit) {
-        let (revision, bytes) = record.map_err(failed)?;
+        let (revision, bytes) = record?;
         let revision: &[u8; REVISION_BYTES] = revision.try_into().map_err(|_| {
             tables.broken(Table::History, format!("a key has {} bytes", revision.len()))
         })?;

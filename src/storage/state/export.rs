@@ -16,13 +16,14 @@ use std::io::{self, BufWriter};
 use std::ops::Bound;
 use std::path::Path;
 
+use super::checked::Records;
 use super::layout::Table;
 use super::layout::meta::{
-    CompactionProgress, LAYOUT_VERSION, META_KEY, StateMeta, decode_meta, encode_meta,
+    CompactionProgress, LAYOUT_VERSION, META_KEY, StateMeta, decode_meta, is_local,
 };
 use super::layout::version::encode_revision;
 use super::shared::Shared;
-use super::tables::{Handle, TableReader};
+use super::tables::TableReader;
 use crate::clock;
 use crate::storage::StorageError;
 use crate::storage::crash_point::crash_point;
@@ -31,9 +32,6 @@ use crate::types::Revision;
 
 /// Bytes written at a time.
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
-
-/// A walk over records.
-type Range<'a> = heed::RoRange<'a, heed::types::Bytes, heed::types::Bytes>;
 
 /// A file whose history is taken over.
 struct Base {
@@ -56,12 +54,12 @@ pub(crate) fn export(shared: &Shared) -> Result<SnapshotFile, StorageError> {
     let mut base = base(shared, &reader, &meta)?;
     let header = header(shared, &reader, &meta, base.as_ref())?;
     let path = shared.snapshots.unfinished_path(header.last_log_id);
-    let mut written = write(&reader, &meta, base.as_ref(), &header, &path);
+    let mut written = write(&reader, base.as_ref(), &header, &path);
     if let (Err(error @ StorageError::Snapshot { .. }), None) = (&written, &meta.backlog) {
         // What it should hold, the tables hold as well.
         tracing::warn!(%error, "an earlier snapshot is damaged; one is built without it");
         base = None;
-        written = write(&reader, &meta, None, &header, &path);
+        written = write(&reader, None, &header, &path);
     }
     drop(reader);
     let size_bytes = written.inspect_err(|_| {
@@ -84,12 +82,12 @@ fn base(
     reader: &TableReader,
     meta: &StateMeta,
 ) -> Result<Option<Base>, StorageError> {
-    let versions = count(reader, reader.tables().handle(Table::History))?;
+    let versions = reader.tables().table(Table::History).len(reader.txn())?;
     if let Some(mark) = &meta.backlog {
         let missing = || reader.tables().broken(Table::Meta, "its backlog is not open".into());
         let file = reader.backlog().ok_or_else(missing)?.file().clone();
         let settled = file.header().version_count().saturating_sub(mark.records);
-        let added = versions.saturating_sub(settled) + count(reader, reader.tables().recent())?;
+        let added = versions.saturating_sub(settled) + reader.tables().recent().len(reader.txn())?;
         return Ok(Some(Base { file, added }));
     }
     let Some(file) = shared.snapshots.current() else { return Ok(None) };
@@ -129,19 +127,13 @@ fn compaction_in(file: &SnapshotFile) -> Result<Option<CompactionProgress>, Stor
 fn history_after(
     reader: &TableReader,
     revision: u64,
-) -> Result<std::iter::Chain<Range<'_>, Range<'_>>, StorageError> {
+) -> Result<std::iter::Chain<Records<'_>, Records<'_>>, StorageError> {
     let tables = reader.tables();
-    let failed = |source| tables.environment().error("read", source);
     let last = encode_revision(Revision::new(revision, u32::MAX));
     let bounds = (Bound::Excluded(&last[..]), Bound::Unbounded);
-    let settled = tables.handle(Table::History).range(reader.txn(), &bounds).map_err(failed)?;
-    let recent = tables.recent().range(reader.txn(), &(..)).map_err(failed)?;
+    let settled = tables.table(Table::History).range(reader.txn(), bounds)?;
+    let recent = tables.recent().iter(reader.txn())?;
     Ok(settled.chain(recent))
-}
-
-fn count(reader: &TableReader, table: Handle) -> Result<u64, StorageError> {
-    let count = table.len(reader.txn());
-    count.map_err(|source| reader.tables().environment().error("read", source))
 }
 
 fn header(
@@ -152,7 +144,10 @@ fn header(
 ) -> Result<SnapshotHeader, StorageError> {
     let mut records = [0; Table::ALL.len()];
     for table in Table::ALL {
-        records[table as usize] = count(reader, reader.tables().handle(table))?;
+        records[table as usize] = reader.tables().table(table).len(reader.txn())?;
+    }
+    for record in reader.tables().table(Table::Meta).iter(reader.txn())? {
+        records[Table::Meta as usize] -= u64::from(is_local(record?.0));
     }
     if let Some(base) = base {
         records[Table::History as usize] = base.file.header().version_count() + base.added;
@@ -166,33 +161,31 @@ fn header(
         compact_revision: meta.compact_revision,
         layout_version: LAYOUT_VERSION,
         records: RecordCounts(records),
+        hash: meta.hash,
     })
 }
 
 fn write(
     reader: &TableReader,
-    meta: &StateMeta,
     base: Option<&Base>,
     header: &SnapshotHeader,
     path: &Path,
 ) -> Result<u64, StorageError> {
     let failed = |source: io::Error| StorageError::io("write", path, source);
     let tables = reader.tables();
-    let unreadable = |source| tables.environment().error("read", source);
     let file = File::create(path).map_err(failed)?;
     let output = BufWriter::with_capacity(WRITE_BUFFER_BYTES, file);
     let mut writer = SnapshotWriter::new(output, header).map_err(failed)?;
-    let whole_meta = encode_meta(&StateMeta { backlog: None, ..meta.clone() });
     for table in Table::ALL {
         if let Some(base) = base.filter(|_| table == Table::History) {
             write_history_upon(&mut writer, reader, base, path)?;
         } else {
-            for record in tables.handle(table).iter(reader.txn()).map_err(unreadable)? {
-                let (key, value) = record.map_err(unreadable)?;
+            for record in tables.table(table).iter(reader.txn())? {
+                let (key, value) = record?;
                 // The file's history is whole, whether or not the tables' is.
-                let is_meta = table == Table::Meta && key == META_KEY;
-                let value = if is_meta { &whole_meta } else { value };
-                writer.record(table, key, value).map_err(failed)?;
+                if !(table == Table::Meta && is_local(key)) {
+                    writer.record(table, key, value).map_err(failed)?;
+                }
             }
         }
         crash_point("snapshot.in_export");
@@ -211,11 +204,10 @@ fn write_history_upon(
     path: &Path,
 ) -> Result<(), StorageError> {
     let failed = |source: io::Error| StorageError::io("write", path, source);
-    let unreadable = |source| reader.tables().environment().error("read", source);
     take_over(writer, &base.file, path)?;
     let mut added = 0;
     for record in history_after(reader, base.file.header().revision)? {
-        let (key, value) = record.map_err(unreadable)?;
+        let (key, value) = record?;
         writer.record(Table::History, key, value).map_err(failed)?;
         added += 1;
     }

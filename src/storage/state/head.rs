@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::change_hash::RecentHashes;
 use super::layout::members::MemberRecord;
 use super::layout::meta::{BacklogMark, CompactionProgress, StateMeta};
 use super::memtable::Generation;
@@ -12,7 +13,7 @@ use crate::consensus::{
     membership_to_openraft,
 };
 use crate::storage::StorageError;
-use crate::types::{AccessTables, LogId, NodeId, Roster};
+use crate::types::{AccessTables, LogId, NodeId, Roster, StateHash};
 
 /// How far the state is, as everybody may see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub(crate) struct Position {
     pub(crate) revision: u64,
     pub(crate) compact_revision: u64,
     pub(crate) leader_time_ms: u64,
+    /// Of the changes that led here.
+    pub(crate) hash: StateHash,
 }
 
 impl Position {
@@ -48,6 +51,7 @@ impl Position {
             revision: meta.revision,
             compact_revision: meta.compact_revision,
             leader_time_ms: meta.leader_time_ms,
+            hash: meta.hash,
         })
     }
 
@@ -64,6 +68,7 @@ impl Position {
             revision: self.revision,
             compact_revision: self.compact_revision,
             leader_time_ms: self.leader_time_ms,
+            hash: self.hash,
             compaction,
             backlog,
         }
@@ -101,6 +106,8 @@ pub(crate) struct Head {
     /// Counts changes of `tables`, `active` and `frozen`: tells the one who applies that the view
     /// it works on is no longer made of them.
     pub(crate) arrangement: u64,
+    /// The hashes after the last entries, `position`'s among them.
+    pub(crate) hashes: RecentHashes,
 }
 
 /// What a flush writes.

@@ -12,7 +12,7 @@
 //! position and applies the rest again. Therefore the log is never purged above `durable`.
 //!
 //! In reading order: `layout` (what lies in the tables), `memtable` and `sessions` (what is in
-//! memory), `tables` and `chain` (reading the disk), `view` and `scan` (reading both as one),
+//! memory), `checked`, `tables` and `chain` (reading the disk), `view` and `scan` (reading both as one),
 //! `apply`, `write` and `flusher` (a change's way to the disk), `compaction`, `epoch` (whole
 //! states, switched by a rename), `fill`, `install`, `backlog` and `settle` (a snapshot becomes the
 //! state), `export` (and back), `store` (the handle).
@@ -28,6 +28,8 @@
 mod apply;
 mod backlog;
 mod chain;
+mod change_hash;
+mod checked;
 mod compaction;
 mod control;
 mod epoch;

@@ -93,10 +93,9 @@ pub(crate) fn summary_of(state: &Path, map_bytes: u64) -> Result<StateSummary, S
         std::sync::Arc::new(Tables::open(&epoch.path(), map_bytes, Durability::EveryCommit)?);
     let reader = tables.read()?;
     let applied = tables.meta(reader.txn())?.applied;
-    let failed = |source| tables.environment().error("read", source);
     let mut client_addrs = Vec::new();
-    for record in tables.handle(Table::Members).iter(reader.txn()).map_err(failed)? {
-        let (_, member) = record.map_err(failed)?;
+    for record in tables.table(Table::Members).iter(reader.txn())? {
+        let (_, member) = record?;
         let member =
             decode_member(member).map_err(|error| tables.corrupt(Table::Members, &error))?;
         client_addrs.push(member.client_addr);

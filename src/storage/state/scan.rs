@@ -13,6 +13,7 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 
+use super::checked::Records;
 use super::layout::Table;
 use super::layout::keys::KeyRecord;
 use super::memtable::{Generation, VisibleVersion};
@@ -128,27 +129,24 @@ impl<'a> MemoryCursor<'a> {
 /// A walk over the `keys` table.
 struct DiskCursor<'a> {
     reader: &'a TableReader,
-    iterator: heed::RoRange<'a, heed::types::Bytes, heed::types::Bytes>,
+    records: Records<'a>,
     next: Option<(&'a [u8], KeyRecord<'a>)>,
 }
 
 impl<'a> DiskCursor<'a> {
     fn new(reader: &'a TableReader, range: &KeyRange) -> Result<Self, StorageError> {
-        let keys = reader.tables().handle(Table::Keys);
-        let iterator = keys.range(reader.txn(), &range.bounds());
-        let iterator =
-            iterator.map_err(|source| reader.tables().environment().error("read", source))?;
-        let mut cursor = Self { reader, iterator, next: None };
+        let keys = reader.tables().table(Table::Keys);
+        let records = keys.range(reader.txn(), range.bounds())?;
+        let mut cursor = Self { reader, records, next: None };
         cursor.advance()?;
         Ok(cursor)
     }
 
     fn advance(&mut self) -> Result<(), StorageError> {
         let tables = self.reader.tables();
-        self.next = match self.iterator.next() {
+        self.next = match self.records.next().transpose()? {
             None => None,
-            Some(Ok((key, record))) => Some((key, tables.decode_key(record)?)),
-            Some(Err(source)) => return Err(tables.environment().error("read", source)),
+            Some((key, record)) => Some((key, tables.decode_key(record)?)),
         };
         Ok(())
     }

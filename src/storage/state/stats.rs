@@ -43,14 +43,13 @@ pub(crate) fn stats(shared: &Shared) -> Result<StateStats, StorageError> {
     let reader = shared.head().tables.read()?;
     let tables = reader.tables();
     let environment = tables.environment();
-    let failed = |source| environment.error("read", source);
     let (mut used_bytes, mut records) = (0, [0; Table::ALL.len()]);
     for table in Table::ALL {
-        let stat = tables.handle(table).stat(reader.txn()).map_err(failed)?;
+        let stat = tables.table(table).stat(reader.txn())?;
         used_bytes += pages_bytes(&stat);
         records[table as usize] = stat.entries as u64;
     }
-    let recent = tables.recent().stat(reader.txn()).map_err(failed)?;
+    let recent = tables.recent().stat(reader.txn())?;
     let current = shared.snapshots.current();
     let unsettled_versions = tables.meta(reader.txn())?.backlog.map_or(0, |left| left.records);
     let left = reader.backlog();

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 use super::backlog::Backlog;
+use super::change_hash::RecentHashes;
 use super::epoch::EpochDirectory;
 use super::export::export;
 use super::flusher;
@@ -26,7 +27,7 @@ use super::view::View;
 use crate::storage::environment::Durability;
 use crate::storage::snapshot::{SnapshotFile, SnapshotShelf};
 use crate::storage::{DataDir, FatalSink, StorageError, StorageHooks};
-use crate::types::{AccessTables, LogId, NodeId, PeerAddress, Roster};
+use crate::types::{AccessTables, LogId, NodeId, PeerAddress, Roster, StateHash};
 
 /// The state of one node, on the disk and in memory. Cheap to clone; the last handle shuts it
 /// down when it is dropped.
@@ -100,6 +101,12 @@ impl StateStore {
     /// How far the state is applied and visible.
     pub fn applied(&self) -> watch::Receiver<Applied> {
         self.shared.applied.subscribe()
+    }
+
+    /// The hash of the state after the entry `index`, for comparing it with other members'; none
+    /// when that is not applied yet, or was too long ago.
+    pub fn hash_at(&self, index: u64) -> Option<StateHash> {
+        self.shared.head().hashes.get(index)
     }
 
     /// The last entry that is applied and on the disk: the log may be purged up to here.
@@ -276,27 +283,29 @@ pub(super) fn load(tables: Arc<Tables>, epoch: EpochDirectory) -> Result<Loaded,
     let reader = tables.read()?;
     let meta = tables.meta(reader.txn())?;
     open_backlog(&tables, &epoch, &meta)?;
-    let failed = |source| tables.environment().error("read", source);
     let corrupt = |table| {
         let tables = Arc::clone(&tables);
         move |error| tables.corrupt(table, &error)
     };
 
+    for record in tables.table(Table::Meta).iter(reader.txn())? {
+        layout::meta::check_key(record?.0).map_err(corrupt(Table::Meta))?;
+    }
     let mut sessions = SessionTable::default();
-    for record in tables.handle(Table::Sessions).iter(reader.txn()).map_err(failed)? {
-        let (client, session) = record.map_err(failed)?;
+    for record in tables.table(Table::Sessions).iter(reader.txn())? {
+        let (client, session) = record?;
         let client = decode_client(client).map_err(corrupt(Table::Sessions))?;
         sessions.load(client, decode_session(session).map_err(corrupt(Table::Sessions))?);
     }
     let mut members = std::collections::BTreeMap::new();
-    for record in tables.handle(Table::Members).iter(reader.txn()).map_err(failed)? {
-        let (node, member) = record.map_err(failed)?;
+    for record in tables.table(Table::Members).iter(reader.txn())? {
+        let (node, member) = record?;
         let node = decode_node(node).map_err(corrupt(Table::Members))?;
         members.insert(node, decode_member(member).map_err(corrupt(Table::Members))?);
     }
     let mut access = AccessTables::default();
-    for record in tables.handle(Table::Access).iter(reader.txn()).map_err(failed)? {
-        let (key, value) = record.map_err(failed)?;
+    for record in tables.table(Table::Access).iter(reader.txn())? {
+        let (key, value) = record?;
         layout::access::load(&mut access, key, value).map_err(corrupt(Table::Access))?;
     }
     let roster = match tables.get(reader.txn(), Table::Meta, ROSTER_KEY)? {
@@ -304,6 +313,10 @@ pub(super) fn load(tables: Arc<Tables>, epoch: EpochDirectory) -> Result<Loaded,
         None => Roster::default(),
     };
     drop(reader);
+    let mut hashes = RecentHashes::default();
+    if let Some(applied) = meta.applied {
+        hashes.push(applied.index, meta.hash);
+    }
     let head = Head {
         position: Position::from_meta(&meta, &tables)?,
         members,
@@ -314,6 +327,7 @@ pub(super) fn load(tables: Arc<Tables>, epoch: EpochDirectory) -> Result<Loaded,
         active_bytes: 0,
         frozen: None,
         arrangement: 0,
+        hashes,
     };
     let (compaction, backlog) = (meta.compaction, meta.backlog);
     let flush = FlushState { compaction, backlog, diverted_bytes: 0, epoch };

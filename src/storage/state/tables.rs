@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use heed::types::Bytes as Raw;
-use heed::{CommitOrAbort, Database, RoTxn, RwTxn, WithoutTls};
+use heed::{RoTxn, RwTxn, WithoutTls};
 
 use super::backlog::Backlog;
+use super::checked::{self, CheckedTable, Place};
 use super::chain::{Step, step};
 use super::layout::history::{HistoryRecord, decode_history_record};
 use super::layout::keys::{KeyRecord, decode_key_record};
-use super::layout::meta::{META_KEY, StateMeta, decode_meta};
+use super::layout::meta::{BACKLOG_KEY, META_KEY, StateMeta, decode_backlog, decode_meta};
 use super::layout::version::encode_revision;
 use super::layout::{LayoutError, Table};
 use super::memtable::VisibleVersion;
@@ -22,19 +22,11 @@ use crate::types::Revision;
 /// Most read transactions open at the same time.
 pub(crate) const READERS_MAX: u32 = 1_024;
 
-/// LMDB's name for the history that was written while there was a backlog. In no snapshot file.
-const RECENT: &str = "recent";
-
-/// A table's handle.
-pub(crate) type Handle = Database<'static, Raw, Raw>;
-
 /// An open environment with its tables.
 #[derive(Debug)]
 pub(crate) struct Tables {
     environment: Environment,
-    handles: [Handle; Table::ALL.len()],
-    /// History written while there is a backlog, which it comes after.
-    recent: Handle,
+    tables: [CheckedTable; Place::ALL.len()],
     /// History that is not in them yet.
     backlog: RwLock<Option<Arc<Backlog>>>,
 }
@@ -49,31 +41,13 @@ impl Tables {
         let options = EnvironmentOptions {
             map_bytes,
             readers_max: READERS_MAX,
-            databases_max: u32::try_from(Table::ALL.len() + 1).expect("there are a few tables"),
+            databases_max: u32::try_from(Place::ALL.len()).expect("there are a few tables"),
             durability,
             read_ahead: false,
         };
         let environment = Environment::open(directory, &options)?;
-        let created =
-            environment.heed().create_databases_and_commit(environment.write()?, |opener, txn| {
-                let mut create = |table: Table| opener.create_database(txn, Some(table.name()));
-                let [keys, history, sessions, answers, members, meta, access] = Table::ALL;
-                let handles = [
-                    create(keys)?,
-                    create(history)?,
-                    create(sessions)?,
-                    create(answers)?,
-                    create(members)?,
-                    create(meta)?,
-                    create(access)?,
-                ];
-                let recent = opener.create_database(txn, Some(RECENT))?;
-                let created = (handles, recent);
-                heed::Result::Ok(CommitOrAbort::<_, std::convert::Infallible>::Commit(created))
-            });
-        let created = created.map_err(|source| environment.error("create tables in", source))?;
-        let (handles, recent) = created.commit().expect("the closure above never aborts");
-        Ok(Self { environment, handles, recent, backlog: RwLock::default() })
+        let tables = checked::open_all(&environment)?;
+        Ok(Self { environment, tables, backlog: RwLock::default() })
     }
 
     /// The environment, for its figures and errors.
@@ -81,14 +55,15 @@ impl Tables {
         &self.environment
     }
 
-    /// A table's handle.
-    pub(crate) fn handle(&self, table: Table) -> Handle {
-        self.handles[table as usize]
+    /// A table.
+    pub(crate) fn table(&self, table: Table) -> &CheckedTable {
+        &self.tables[table as usize]
     }
 
-    /// The table of the history that was written while there was a backlog; as `history`.
-    pub(crate) fn recent(&self) -> Handle {
-        self.recent
+    /// The history that was written while there was a backlog, which it comes after; as `history`.
+    pub(crate) fn recent(&self) -> &CheckedTable {
+        let [.., recent] = &self.tables;
+        recent
     }
 
     /// The one write transaction; see [`Environment::write`].
@@ -137,10 +112,13 @@ impl Tables {
 
     /// How far the state in the tables is.
     pub(crate) fn meta(&self, txn: &RoTxn<'_>) -> Result<StateMeta, StorageError> {
-        match self.get(txn, Table::Meta, META_KEY)? {
-            None => Ok(StateMeta::empty()),
-            Some(bytes) => decode_meta(bytes).map_err(|error| self.corrupt(Table::Meta, &error)),
-        }
+        let corrupt = |error| self.corrupt(Table::Meta, &error);
+        let Some(bytes) = self.get(txn, Table::Meta, META_KEY)? else {
+            return Ok(StateMeta::empty());
+        };
+        let backlog = self.get(txn, Table::Meta, BACKLOG_KEY)?.map(decode_backlog).transpose();
+        let meta = decode_meta(bytes).map_err(corrupt)?;
+        Ok(StateMeta { backlog: backlog.map_err(corrupt)?, ..meta })
     }
 
     /// A record's bytes.
@@ -150,8 +128,7 @@ impl Tables {
         table: Table,
         key: &[u8],
     ) -> Result<Option<&'txn [u8]>, StorageError> {
-        let found = self.handle(table).get(txn, key);
-        found.map_err(|source| self.environment.error("read", source))
+        self.table(table).get(txn, key)
     }
 
     /// The newest version of a key.
@@ -254,8 +231,7 @@ impl TableReader {
         let (tables, key) = (&self.tables, encode_revision(revision));
         let mut bytes = tables.get(&self.txn, Table::History, &key)?;
         if let (None, Some(backlog)) = (bytes, &self.backlog) {
-            let recent = tables.recent.get(&self.txn, &key);
-            bytes = recent.map_err(|source| tables.environment.error("read", source))?;
+            bytes = tables.recent().get(&self.txn, &key)?;
             if bytes.is_none() {
                 let found = backlog.find(revision, |bytes| tables.decode_history(bytes).map(read));
                 return found?.transpose();

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use heed::{PutFlags, RwTxn};
+use heed::RwTxn;
 
 use super::chain::link;
+use super::checked::CheckedTable;
 use super::layout::Table;
 use super::layout::answers::{encode_answer, encode_answer_key};
 use super::layout::history::{HistoryRecord, encode_history_record};
 use super::layout::keys::{KeyRecord, encode_key_record};
 use super::layout::members::{encode_member, encode_node};
-use super::layout::meta::{META_KEY, StateMeta, encode_meta};
+use super::layout::meta::{BACKLOG_KEY, META_KEY, StateMeta, encode_backlog, encode_meta};
 use super::layout::roster::{ROSTER_KEY, encode_roster};
 use super::layout::sessions::{
     AnswerSlot, SessionRecord, decode_session, encode_client, encode_session,
@@ -18,7 +19,7 @@ use super::layout::sessions::{
 use super::layout::version::{VersionRecord, encode_revision};
 use super::memtable::{Contents, MemoryRecord};
 use super::session_delta::SessionDelta;
-use super::tables::{Handle, Tables};
+use super::tables::Tables;
 use crate::storage::StorageError;
 use crate::types::ClientId;
 
@@ -33,9 +34,11 @@ pub(crate) struct TableWriter<'a> {
     tables: &'a Arc<Tables>,
     txn: RwTxn<'a>,
     /// Where versions go.
-    history: Handle,
+    history: &'a CheckedTable,
     key_buffer: Vec<u8>,
     history_buffer: Vec<u8>,
+    /// For a record with its checksum.
+    sealed: Vec<u8>,
 }
 
 impl<'a> TableWriter<'a> {
@@ -43,8 +46,9 @@ impl<'a> TableWriter<'a> {
     /// thread.
     pub(crate) fn begin(tables: &'a Arc<Tables>) -> Result<Self, StorageError> {
         let txn = tables.write()?;
-        let history = tables.handle(Table::History);
-        Ok(Self { tables, txn, history, key_buffer: Vec::new(), history_buffer: Vec::new() })
+        let history = tables.table(Table::History);
+        let (key_buffer, history_buffer, sealed) = Default::default();
+        Ok(Self { tables, txn, history, key_buffer, history_buffer, sealed })
     }
 
     /// Has versions go to the table for those that come after a backlog.
@@ -96,6 +100,10 @@ impl<'a> TableWriter<'a> {
 
     /// Writes how far the state is.
     pub(crate) fn write_meta(&mut self, meta: &StateMeta) -> Result<(), StorageError> {
+        match &meta.backlog {
+            Some(mark) => self.put(Table::Meta, BACKLOG_KEY, &encode_backlog(mark))?,
+            None => drop(self.delete(Table::Meta, BACKLOG_KEY)?),
+        }
         self.put(Table::Meta, META_KEY, &encode_meta(meta))
     }
 
@@ -106,8 +114,7 @@ impl<'a> TableWriter<'a> {
         key: &[u8],
         value: &[u8],
     ) -> Result<(), StorageError> {
-        let outcome = self.tables.handle(table).put(&mut self.txn, key, value);
-        outcome.map_err(|source| self.tables.environment().error("write to", source))
+        self.tables.table(table).put(&mut self.txn, key, value, &mut self.sealed)
     }
 
     /// Puts a record whose key is above every other of the table; an error when it is not.
@@ -117,25 +124,19 @@ impl<'a> TableWriter<'a> {
         key: &[u8],
         value: &[u8],
     ) -> Result<(), StorageError> {
-        self.append_to(self.tables.handle(table), key, value)
-    }
-
-    fn append_to(&mut self, handle: Handle, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
-        let outcome = handle.put_with_flags(&mut self.txn, PutFlags::APPEND, key, value);
-        outcome.map_err(|source| self.tables.environment().error("append to", source))
+        self.tables.table(table).append(&mut self.txn, key, value, &mut self.sealed)
     }
 
     /// Appends to `history` the first of the versions that were diverted, about `bytes_max` of them.
     /// Answers whether there are no more.
     pub(crate) fn take_back_history(&mut self, bytes_max: usize) -> Result<bool, StorageError> {
-        let (recent, environment) = (self.tables.recent(), self.tables.environment());
-        let failed = |source| environment.error("move", source);
+        let recent = self.tables.recent();
         let mut bytes = 0;
         while bytes < bytes_max {
             let mut taken = Vec::new();
             let mut taken_bytes = 0;
-            for record in recent.iter(&self.txn).map_err(failed)? {
-                let (key, value) = record.map_err(failed)?;
+            for record in recent.iter(&self.txn)? {
+                let (key, value) = record?;
                 taken_bytes += key.len() + value.len();
                 taken.push((key.to_vec(), value.to_vec()));
                 if taken_bytes >= TAKEN_BACK_BYTES {
@@ -147,18 +148,16 @@ impl<'a> TableWriter<'a> {
             }
             for (key, value) in taken {
                 self.append(Table::History, &key, &value)?;
-                recent.delete(&mut self.txn, &key).map_err(failed)?;
+                recent.delete(&mut self.txn, &key)?;
             }
             bytes += taken_bytes;
         }
-        let is_empty = recent.is_empty(&self.txn).map_err(failed)?;
-        Ok(is_empty)
+        Ok(recent.len(&self.txn)? == 0)
     }
 
     /// Removes a record; answers whether it was there.
     pub(crate) fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, StorageError> {
-        let outcome = self.tables.handle(table).delete(&mut self.txn, key);
-        outcome.map_err(|source| self.tables.environment().error("write to", source))
+        self.tables.table(table).delete(&mut self.txn, key)
     }
 
     fn write_record(&mut self, record: &MemoryRecord) -> Result<(), StorageError> {
@@ -176,7 +175,8 @@ impl<'a> TableWriter<'a> {
         encode_key_record(&mut key_bytes, &KeyRecord { revision, version });
         let history = HistoryRecord { version, key: &record.key, value: &record.value };
         encode_history_record(&mut history_bytes, &history);
-        self.append_to(self.history, &encode_revision(revision), &history_bytes)?;
+        let history_key = encode_revision(revision);
+        self.history.append(&mut self.txn, &history_key, &history_bytes, &mut self.sealed)?;
         self.put(Table::Keys, &record.key, &key_bytes)?;
         (self.key_buffer, self.history_buffer) = (key_bytes, history_bytes);
         Ok(())

@@ -1,29 +1,50 @@
-//! The `meta` table: one record that says how far the state is.
+//! The `meta` table: how far the state is.
 //!
 //! ```text
-//! key:   "state"
-//! value: envelope 1 of `StateMeta`, or envelope 2 of `StateMeta` and `Backlog` while history has a
-//!        backlog
+//! key        value
+//! "state"    envelope 2 of `StateMeta`
+//! "backlog"  envelope 1 of `BacklogMark`, while history has a backlog. In no snapshot file
+//! "roster"   see `roster`
 //! ```
 //!
-//! It is written in the transaction that writes what it describes, so the state and the point of
+//! No other key is ever there: one that a release does not know was written by a newer one, and
+//! may say that the tables are not whole, as a backlog does. So it is refused.
+//!
+//! What is here is written in the transaction that writes what it describes, so the state and the point of
 //! the log it stands at cannot differ.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::LayoutError;
-use crate::storage::envelope;
-use crate::types::{LogId, MembershipConfig, Revision};
+use crate::storage::envelope::{self, EnvelopeError};
+use crate::types::{LogId, MembershipConfig, Revision, StateHash};
 
 /// The newest version of the tables' layout, and the one written: what a snapshot file has.
-pub(crate) const LAYOUT_VERSION: u8 = 1;
+pub(crate) const LAYOUT_VERSION: u8 = 2;
 
-/// The version of an environment that lacks the part of its history that is still in a file. A
-/// release that does not know of such files must not take it for whole.
-const BACKLOG_VERSION: u8 = LAYOUT_VERSION + 1;
+/// The newest version of the mark of a backlog, and the one written.
+const BACKLOG_VERSION: u8 = 1;
 
 /// The record's key.
 pub(crate) const META_KEY: &[u8] = b"state";
+
+/// The key of the mark of a backlog.
+pub(crate) const BACKLOG_KEY: &[u8] = b"backlog";
+
+/// Whether a record of this key belongs to its environment alone, and into no snapshot file.
+pub(crate) fn is_local(key: &[u8]) -> bool {
+    key == BACKLOG_KEY
+}
+
+/// Refuses a key that this release does not know.
+pub(crate) fn check_key(key: &[u8]) -> Result<(), LayoutError> {
+    if [META_KEY, BACKLOG_KEY, super::roster::ROSTER_KEY].contains(&key) {
+        return Ok(());
+    }
+    let newest = LAYOUT_VERSION;
+    Err(EnvelopeError::NewerVersion { found: newest.saturating_add(1), newest }.into())
+}
 
 /// How far the state is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +61,8 @@ pub(crate) struct StateMeta {
     pub(crate) compact_revision: u64,
     /// The leader's replicated clock at the last command, in milliseconds.
     pub(crate) leader_time_ms: u64,
+    /// The rolling hash over the changes that led here (`change_hash`).
+    pub(crate) hash: StateHash,
     /// How far compaction has removed what may be forgotten.
     pub(crate) compaction: CompactionProgress,
     /// What of the history is not in the tables yet; nothing, in every snapshot file.
@@ -80,28 +103,39 @@ impl StateMeta {
             revision: Revision::EMPTY_STORE,
             compact_revision: 0,
             leader_time_ms: 0,
+            hash: StateHash::EMPTY,
             compaction: CompactionProgress { complete: true, ..CompactionProgress::default() },
             backlog: None,
         }
     }
 }
 
-/// The record's value.
+/// The record's value, without the backlog.
 pub(crate) fn encode_meta(meta: &StateMeta) -> Vec<u8> {
-    match &meta.backlog {
-        None => envelope::seal(LAYOUT_VERSION, meta),
-        Some(backlog) => envelope::seal(BACKLOG_VERSION, &(meta, backlog)),
-    }
+    envelope::seal(LAYOUT_VERSION, meta)
 }
 
 /// [`encode_meta`] back.
 pub(crate) fn decode_meta(bytes: &[u8]) -> Result<StateMeta, LayoutError> {
-    let (version, _) = envelope::unwrap_body(BACKLOG_VERSION, bytes)?;
-    if version == LAYOUT_VERSION {
-        return Ok(envelope::unseal(BACKLOG_VERSION, bytes)?);
+    Ok(unseal_exactly(LAYOUT_VERSION, bytes)?)
+}
+
+/// The value of the mark of a backlog.
+pub(crate) fn encode_backlog(mark: &BacklogMark) -> Vec<u8> {
+    envelope::seal(BACKLOG_VERSION, mark)
+}
+
+/// [`encode_backlog`] back.
+pub(crate) fn decode_backlog(bytes: &[u8]) -> Result<BacklogMark, LayoutError> {
+    Ok(unseal_exactly(BACKLOG_VERSION, bytes)?)
+}
+
+/// Reads a record of this version. No release wrote an older one.
+fn unseal_exactly<T: DeserializeOwned>(version: u8, bytes: &[u8]) -> Result<T, EnvelopeError> {
+    match envelope::unwrap_body(version, bytes)? {
+        (found, _) if found == version => envelope::unseal(version, bytes),
+        _ => Err(EnvelopeError::Malformed),
     }
-    let (meta, backlog) = envelope::unseal(BACKLOG_VERSION, bytes)?;
-    Ok(StateMeta { backlog: Some(backlog), ..meta })
 }
 
 #[cfg(test)]
@@ -111,7 +145,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::storage::envelope::EnvelopeError;
     use crate::types::PeerAddress;
 
     fn membership() -> MembershipConfig {
@@ -131,6 +164,7 @@ mod tests {
             revision: 7,
             compact_revision: 4,
             leader_time_ms: 300,
+            hash: StateHash([8; 16]),
             compaction: CompactionProgress {
                 target: 4,
                 cursor: Revision::new(3, 1),
@@ -143,31 +177,39 @@ mod tests {
             &[1, 1, 0],
             &[1, 1, 1, 1, 1, 1, b'n', 1, b'p'],
             &[7, 4, 0xac, 2],
+            &[8; 16],
             &[4, 3, 1, 0],
         ];
         let bytes = encode_meta(&meta);
-        assert_eq!(bytes[0], 1);
+        assert_eq!(bytes[0], 2);
         assert_eq!(bytes[envelope::ENVELOPE_BYTES..], expected.concat());
 
         let mark = BacklogMark { digest: [7; 32], next: Revision::new(300, 2), records: 5 };
-        let bytes = encode_meta(&StateMeta { backlog: Some(mark), ..meta });
-        assert_eq!(bytes[0], 2, "older releases refuse it");
-        let expected = [&expected.concat()[..], &[7; 32], &[0xac, 2, 2, 5]].concat();
-        assert_eq!(bytes[envelope::ENVELOPE_BYTES..], expected);
+        let bytes = encode_backlog(&mark);
+        assert_eq!(bytes[0], 1);
+        assert_eq!(bytes[envelope::ENVELOPE_BYTES..], [&[7; 32][..], &[0xac, 2, 2, 5]].concat());
+        assert_eq!(decode_backlog(&bytes), Ok(mark));
     }
 
     #[test]
     fn a_newer_layout_is_told_apart() {
-        let bytes = envelope::seal(BACKLOG_VERSION + 1, &StateMeta::empty());
-        let newer = EnvelopeError::NewerVersion { found: 3, newest: 2 };
-        assert_eq!(decode_meta(&bytes), Err(LayoutError::Envelope(newer)));
+        let newer = |found, newest| {
+            LayoutError::Envelope(EnvelopeError::NewerVersion { found, newest })
+        };
+        let bytes = envelope::seal(LAYOUT_VERSION + 1, &StateMeta::empty());
+        assert_eq!(decode_meta(&bytes), Err(newer(3, 2)));
+        let mark = BacklogMark { digest: [7; 32], next: Revision::new(300, 2), records: 5 };
+        let bytes = envelope::seal(BACKLOG_VERSION + 1, &mark);
+        assert_eq!(decode_backlog(&bytes), Err(newer(2, 1)));
+        assert_eq!(check_key(b"forelog"), Err(newer(3, 2)));
+        assert_eq!(check_key(META_KEY), Ok(()));
     }
 
     proptest! {
         #[test]
         fn a_meta_record_survives_the_way_there_and_back(
             numbers in any::<[u64; 6]>(), sub in any::<u32>(), complete in any::<bool>(),
-            backlog in prop::option::of(any::<([u8; 32], u64, u32, u64)>()),
+            hash in any::<[u8; 16]>(),
         ) {
             let [index, revision, compact_revision, leader_time_ms, target, main] = numbers;
             let meta = StateMeta {
@@ -177,14 +219,13 @@ mod tests {
                 revision,
                 compact_revision,
                 leader_time_ms,
+                hash: StateHash(hash),
                 compaction: CompactionProgress {
                     target,
                     cursor: Revision::new(main, sub),
                     complete,
                 },
-                backlog: backlog.map(|(digest, main, sub, records)| {
-                    BacklogMark { digest, next: Revision::new(main, sub), records }
-                }),
+                backlog: None,
             };
             prop_assert_eq!(decode_meta(&encode_meta(&meta)), Ok(meta));
         }
