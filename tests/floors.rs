@@ -281,6 +281,33 @@ fn every_room_is_on_the_floor_that_the_crate_documents() {
     }
 }
 
+/// The only file that knows LMDB's handles to the tables of the state: a record is checked there
+/// or not read at all.
+const STATE_RECORDS: &str = "storage/state/checked.rs";
+
+/// Whether a file reads or writes the state's tables by handles of its own.
+fn reads_unchecked(relative: &Path, text: &str) -> bool {
+    let is_of_the_state =
+        relative.starts_with("storage/state") && relative != Path::new(STATE_RECORDS);
+    is_of_the_state && tokens(text).iter().any(|(_, token)| token == "Database")
+}
+
+#[test]
+fn the_records_of_the_state_are_read_and_written_in_one_place() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    source_files(&root.join("storage/state"), &mut files);
+    let relative = |file: &PathBuf| file.strip_prefix(&root).expect("under the root").to_owned();
+    assert!(files.iter().any(|file| relative(file) == Path::new(STATE_RECORDS)));
+    for file in files {
+        let text = fs::read_to_string(&file).expect("a readable source file");
+        assert!(!reads_unchecked(&relative(&file), &text), "{}", file.display());
+    }
+    let unchecked = "use heed::Database;";
+    assert!(reads_unchecked(Path::new("storage/state/view.rs"), unchecked));
+    assert!(!reads_unchecked(Path::new(STATE_RECORDS), unchecked));
+}
+
 fn complains(file: &str, line: &str) -> bool {
     !objections(Path::new(file), line).is_empty()
 }

@@ -13,6 +13,7 @@ mod compaction;
 #[allow(dead_code, reason = "the machine's own tests use the rest")]
 #[path = "../machine_properties/generator.rs"]
 mod generator;
+mod hashes;
 mod histories;
 #[path = "../support/mod.rs"]
 mod shared_support;

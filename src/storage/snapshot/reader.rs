@@ -198,7 +198,7 @@ mod tests {
     use super::super::header::RecordCounts;
     use super::super::writer::SnapshotWriter;
     use super::*;
-    use crate::types::{ClusterId, LogId, MembershipConfig};
+    use crate::types::{ClusterId, LogId, MembershipConfig, StateHash};
 
     type Whole = (Table, Vec<u8>, Vec<u8>);
 
@@ -215,7 +215,7 @@ mod tests {
             revision: 5,
             compact_revision: 3,
             layout_version: 1,
-            hash: crate::types::StateHash::EMPTY,
+            hash: StateHash([6; 16]),
             records: RecordCounts(counts),
         }
     }
@@ -260,13 +260,13 @@ mod tests {
         let bytes = write(&few());
         let expected = [
             &b"chfrsnap"[..],
-            &[0, 0, 0, 1, 0, 0, 0, 0x17],
+            &[0, 0, 0, 1, 0, 0, 0, 0x27],
             &crc32fast::hash(&bytes[..16]).to_be_bytes(),
         ];
         assert_eq!(bytes[..20], expected.concat());
-        let header_end = 20 + 0x17;
+        let header_end = 20 + 0x27;
         let header = [&[7][..], &[1, 2, 9], &[0], &[0, 0], &[5, 3, 1], &[7, 2, 0, 0, 0, 0, 1, 0]];
-        assert_eq!(bytes[25..header_end], header.concat());
+        assert_eq!(bytes[25..header_end], [&header.concat()[..], &[6; 16]].concat());
         let chunk = &bytes[header_end..];
         assert_eq!(chunk[..13], [0, 0, 0, 0, 2, 0, 0, 0, 16, 0, 0, 0, 18]);
         let records = [&[0xf0, 1][..], &[0, 1, 0, 0, 0, 1], b"a1", &[0, 1, 0, 0, 0, 1], b"b2"];

@@ -233,7 +233,11 @@ impl<'txn> Iterator for Records<'txn> {
 }
 
 /// The body of a value that was stored for `key` in `place`.
-pub(crate) fn open<'a>(place: Place, key: &[u8], stored: &'a [u8]) -> Result<&'a [u8], RecordError> {
+pub(crate) fn open<'a>(
+    place: Place,
+    key: &[u8],
+    stored: &'a [u8],
+) -> Result<&'a [u8], RecordError> {
     let length = stored.len();
     let Some((found, body)) = stored.split_first_chunk::<CHECKSUM_BYTES>() else {
         return Err(RecordError::Length { length });
@@ -275,6 +279,8 @@ mod tests {
         buffer
     }
 
+    const CHECKSUM: [u8; 4] = [181, 60, 66, 78];
+
     #[test]
     fn the_bytes_are_pinned() {
         let stored = sealed(Place::Of(Table::History), b"key", b"body");
@@ -282,7 +288,6 @@ mod tests {
         let other = sealed(Place::Recent, b"key", b"body");
         assert_ne!(other[..CHECKSUM_BYTES], CHECKSUM);
     }
-    const CHECKSUM: [u8; 4] = [0; 4];
 
     #[test]
     fn every_table_has_a_number_of_its_own() {

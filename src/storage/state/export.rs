@@ -87,7 +87,8 @@ fn base(
         let missing = || reader.tables().broken(Table::Meta, "its backlog is not open".into());
         let file = reader.backlog().ok_or_else(missing)?.file().clone();
         let settled = file.header().version_count().saturating_sub(mark.records);
-        let added = versions.saturating_sub(settled) + reader.tables().recent().len(reader.txn())?;
+        let added =
+            versions.saturating_sub(settled) + reader.tables().recent().len(reader.txn())?;
         return Ok(Some(Base { file, added }));
     }
     let Some(file) = shared.snapshots.current() else { return Ok(None) };

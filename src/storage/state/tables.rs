@@ -7,8 +7,8 @@ use bytes::Bytes;
 use heed::{RoTxn, RwTxn, WithoutTls};
 
 use super::backlog::Backlog;
-use super::checked::{self, CheckedTable, Place};
 use super::chain::{Step, step};
+use super::checked::{self, CheckedTable, Place};
 use super::layout::history::{HistoryRecord, decode_history_record};
 use super::layout::keys::{KeyRecord, decode_key_record};
 use super::layout::meta::{BACKLOG_KEY, META_KEY, StateMeta, decode_backlog, decode_meta};

@@ -193,9 +193,8 @@ mod tests {
 
     #[test]
     fn a_newer_layout_is_told_apart() {
-        let newer = |found, newest| {
-            LayoutError::Envelope(EnvelopeError::NewerVersion { found, newest })
-        };
+        let newer =
+            |found, newest| LayoutError::Envelope(EnvelopeError::NewerVersion { found, newest });
         let bytes = envelope::seal(LAYOUT_VERSION + 1, &StateMeta::empty());
         assert_eq!(decode_meta(&bytes), Err(newer(3, 2)));
         let mark = BacklogMark { digest: [7; 32], next: Revision::new(300, 2), records: 5 };
