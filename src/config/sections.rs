@@ -45,12 +45,16 @@ impl Default for AuditConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RaftConfig {
-    /// How often the leader says that it lives.
+    /// How often the leader says that it lives. Over a longer round trip: once a round trip.
     pub heartbeat_ms: u64,
-    /// The shortest silence of the leader after which a follower stands for election.
+    /// The shortest silence of the leader after which a follower stands for election. On far links
+    /// the silence is longer: a few of the pauses that the leader usually makes.
     pub election_timeout_min_ms: u64,
     /// The longest; each follower draws its own between the two.
     pub election_timeout_max_ms: u64,
+    /// The longest round trip between two members that the cluster works with: how long the answer
+    /// to a heartbeat is waited for.
+    pub round_trip_max_ms: u64,
     /// How often a leader without a quorum looks for one.
     pub quorum_loss_probe_interval_ms: u64,
     /// A snapshot is built after so many applied entries.
@@ -75,9 +79,10 @@ impl Default for RaftConfig {
     fn default() -> Self {
         Self {
             heartbeat_ms: 100,
-            election_timeout_min_ms: 400,
-            election_timeout_max_ms: 800,
-            quorum_loss_probe_interval_ms: 1_600,
+            election_timeout_min_ms: 600,
+            election_timeout_max_ms: 1_000,
+            round_trip_max_ms: 600,
+            quorum_loss_probe_interval_ms: 2_400,
             snapshot_every_entries: 20_000,
             log_kept_entries: 5_000,
             log_bytes_max: 2 * GIB,
@@ -95,9 +100,24 @@ impl RaftConfig {
         Duration::from_millis(self.heartbeat_ms)
     }
 
+    /// [`election_timeout_min_ms`](Self::election_timeout_min_ms) as a duration.
+    pub fn election_timeout_min(&self) -> Duration {
+        Duration::from_millis(self.election_timeout_min_ms)
+    }
+
     /// [`election_timeout_max_ms`](Self::election_timeout_max_ms) as a duration.
     pub fn election_timeout_max(&self) -> Duration {
         Duration::from_millis(self.election_timeout_max_ms)
+    }
+
+    /// [`round_trip_max_ms`](Self::round_trip_max_ms) as a duration.
+    pub fn round_trip_max(&self) -> Duration {
+        Duration::from_millis(self.round_trip_max_ms)
+    }
+
+    /// The longest that a member honours a leader of which nothing is heard.
+    pub fn lease_ms(&self) -> u64 {
+        self.election_timeout_max_ms.max(self.round_trip_max_ms.saturating_mul(2))
     }
 }
 

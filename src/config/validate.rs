@@ -125,6 +125,7 @@ impl RaftConfig {
     fn validate(&self) -> Result<(), ConfigError> {
         at_least_one(&[
             ("raft.heartbeat_ms", self.heartbeat_ms),
+            ("raft.round_trip_max_ms", self.round_trip_max_ms),
             ("raft.quorum_loss_probe_interval_ms", self.quorum_loss_probe_interval_ms),
             ("raft.snapshot_every_entries", self.snapshot_every_entries),
             ("raft.append_entries_max", self.append_entries_max),
@@ -148,6 +149,25 @@ impl RaftConfig {
             "raft.election_timeout_max_ms",
             self.election_timeout_max_ms,
             "at most 600000",
+        )?;
+        check(
+            self.round_trip_max_ms >= self.heartbeat_ms.saturating_mul(2),
+            "raft.round_trip_max_ms",
+            self.round_trip_max_ms,
+            "at least twice raft.heartbeat_ms, or a late answer counts as none",
+        )?;
+        check(
+            self.round_trip_max_ms <= 10_000,
+            "raft.round_trip_max_ms",
+            self.round_trip_max_ms,
+            "at most 10000",
+        )?;
+        check(
+            self.quorum_loss_probe_interval_ms >= self.lease_ms().saturating_mul(2),
+            "raft.quorum_loss_probe_interval_ms",
+            self.quorum_loss_probe_interval_ms,
+            "at least twice raft.election_timeout_max_ms and four times raft.round_trip_max_ms, so \
+             that the others find another leader first",
         )?;
         check(
             self.append_bytes_max >= REQUEST_BYTES_MAX as u64,
@@ -408,10 +428,14 @@ mod tests {
 
     #[test]
     fn numbers_out_of_bounds_are_named() {
-        let edits: [(&str, Edit); 8] = [
+        let edits: [(&str, Edit); 12] = [
             ("raft.heartbeat_ms", |c| c.raft.heartbeat_ms = 0),
             ("raft.election_timeout_min_ms", |c| c.raft.election_timeout_min_ms = 200),
             ("raft.election_timeout_max_ms", |c| c.raft.election_timeout_max_ms = 400),
+            ("raft.election_timeout_max_ms", |c| c.raft.election_timeout_max_ms = 600_001),
+            ("raft.round_trip_max_ms", |c| c.raft.round_trip_max_ms = 199),
+            ("raft.round_trip_max_ms", |c| c.raft.round_trip_max_ms = 10_001),
+            ("raft.quorum_loss_probe_interval_ms", |c| c.raft.round_trip_max_ms = 601),
             ("raft.append_bytes_max", |c| c.raft.append_bytes_max = 1),
             ("storage.state_map_bytes", |c| c.storage.state_map_bytes = 4097 * 4096 + 1),
             ("storage.log_tail_bytes_max", |c| c.storage.log_tail_bytes_max = 0),

@@ -410,6 +410,7 @@ fn client_limits(limits: &LimitsConfig) -> ListenerLimits {
         connection_bytes_max: to_usize(limits.connection_bytes_max),
         handshake_timeout: Duration::from_millis(limits.handshake_timeout_ms),
         idle_timeout: Duration::from_millis(limits.idle_timeout_ms),
+        ..ListenerLimits::clients()
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use super::handle::RaftHandle;
+use super::pulse::beat;
 use super::retention::{RetentionInput, is_snapshot_due, purge_up_to};
 use crate::actors::mailbox::MailboxMeter;
 use crate::actors::supervisor::SupervisorMessage;
@@ -110,6 +111,7 @@ impl Actor for RaftActor {
     ) -> Result<RaftState, ActorProcessingErr> {
         let tasks = vec![
             tokio::spawn(args.raft.clone().serve_read_rounds()),
+            tokio::spawn(beat(args.raft.clone(), args.config.heartbeat())),
             tokio::spawn(watch_consensus(args.raft.clone(), args.supervisor.clone())),
             tokio::spawn(args.raft.clone().keep_time()),
             tokio::spawn(tick(myself)),

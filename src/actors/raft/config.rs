@@ -20,9 +20,12 @@ pub(super) fn openraft_config(
 ) -> Result<Arc<Config>, ConsensusError> {
     let config = Config {
         cluster_name: "chainfire".to_owned(),
-        heartbeat_interval: raft.heartbeat_ms,
-        election_timeout_min: raft.election_timeout_min_ms,
-        election_timeout_max: raft.election_timeout_max_ms,
+        // openraft waits no longer than its interval for the answer to a heartbeat. Ours go out
+        // more often: see `pulse`.
+        heartbeat_interval: raft.round_trip_max_ms,
+        // openraft's own elections only stand behind ours, which follow the link: see `failover`.
+        election_timeout_min: raft.election_timeout_min_ms.max(raft.round_trip_max_ms * 3 / 2),
+        election_timeout_max: raft.lease_ms(),
         install_snapshot_timeout: SNAPSHOT_TRANSFER_MAX_MS,
         max_payload_entries: raft.append_entries_max,
         max_append_entries: Some(raft.log_write_entries_max),

@@ -2,8 +2,9 @@
 //!
 //! Reading order: [`handle`](RaftHandle) (what the rest of the node sees), `propose` and
 //! `read_index` (the two paths of a client's request), `protocol` (what peers call), `network`
-//! (what openraft calls on peers), `install` and `seeding` (receiving and giving snapshots), `actor` (who keeps it healthy), and the pure decisions
-//! `retention`, `clock` and `config`.
+//! (what openraft calls on peers) with `pipeline` (appends over a distance), `pulse` (the leader's
+//! heartbeats), `install` and `seeding` (receiving and giving snapshots), `actor` (who keeps it
+//! healthy), and the pure decisions `retention`, `clock` and `config`.
 
 mod actor;
 mod clock;
@@ -13,8 +14,10 @@ mod handle;
 mod install;
 mod membership;
 mod network;
+mod pipeline;
 mod propose;
 mod protocol;
+mod pulse;
 mod read_index;
 mod retention;
 mod seeding;

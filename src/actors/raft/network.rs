@@ -1,23 +1,27 @@
 //! What openraft calls on peers: translated, sent over the peer's lanes, translated back.
 //!
 //! # What must stay true
-//! - Every call has a time limit of its own; openraft gives the full-snapshot call none.
+//! - Every call has a time limit of its own; openraft gives the full-snapshot call none, and
+//!   appends one that knows nothing of the way: theirs follows the measured round trip.
 //! - Heartbeats and votes travel on the control lane, entries on the append lane, snapshots on the
 //!   snapshot lane: none waits behind another.
 
 use std::future::Future;
 use std::time::Duration;
 
-use openraft::RaftNetworkFactory;
+use futures_util::stream::{Stream, unfold};
+use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::{Backoff, RPCOption, RaftNetworkV2};
+use openraft::network::{Backoff, RPCOption, RaftNetworkV2, stream_append_sequential};
 use openraft::raft;
-use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
+use openraft::raft::{StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse};
+use openraft::{EntryPayload, RaftNetworkFactory};
 
+use super::pipeline::Pipeline;
 use crate::actors::snapshot::Pace;
 use crate::actors::snapshot::send::{self, SendError};
 use crate::consensus::{
-    RaftVote, TypeConfig, entry_from_openraft, log_id_from_openraft, log_id_to_openraft,
+    RaftEntry, RaftVote, TypeConfig, entry_from_openraft, log_id_from_openraft, log_id_to_openraft,
     vote_from_openraft, vote_to_openraft,
 };
 use crate::rpc::peer::{
@@ -94,24 +98,29 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         rpc: raft::AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Rpc<raft::AppendEntriesResponse<TypeConfig>> {
-        let request = AppendRequest {
-            vote: vote_from_openraft(&rpc.vote),
-            prev_log_id: rpc.prev_log_id.as_ref().map(log_id_from_openraft),
-            entries: rpc.entries.iter().map(entry_from_openraft).collect(),
-            leader_commit: rpc.leader_commit.as_ref().map(log_id_from_openraft),
-        };
-        let reply =
-            self.lane(self.entries).append(request, option.hard_ttl()).await.map_err(failed)?;
-        Ok(match reply {
-            AppendReply::Success => raft::AppendEntriesResponse::Success,
-            AppendReply::PartialSuccess(up_to) => {
-                raft::AppendEntriesResponse::PartialSuccess(up_to.as_ref().map(log_id_to_openraft))
+        let lane = self.lane(self.entries);
+        // To a heartbeat's answer openraft does not listen for longer.
+        let limit = lane.append_limit().min(option.hard_ttl());
+        let reply = lane.append(append_request(&rpc), limit).await.map_err(failed)?;
+        Ok(append_response(reply))
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Rpc<BoxStream<'s, Rpc<StreamAppendResult<TypeConfig>>>>>
+    where
+        S: Stream<Item = raft::AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+    {
+        match self.entries {
+            Lane::Append => {
+                let appends = self.append_stream(input);
+                Box::pin(async move { Ok(Box::pin(appends) as BoxStream<'s, _>) })
             }
-            AppendReply::Conflict => raft::AppendEntriesResponse::Conflict,
-            AppendReply::HigherVote(vote) => {
-                raft::AppendEntriesResponse::HigherVote(vote_to_openraft(&vote))
-            }
-        })
+            // A single heartbeat.
+            Lane::Control | Lane::Snapshot => stream_append_sequential(self, input, option),
+        }
     }
 
     async fn vote(
@@ -175,6 +184,44 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
 }
 
 impl PeerNetwork {
+    /// Appends what `input` yields, in its order. Ends with the first that is not done in full.
+    fn append_stream<'s, S>(
+        &'s self,
+        input: S,
+    ) -> impl Stream<Item = Rpc<StreamAppendResult<TypeConfig>>> + Send + 's
+    where
+        S: Stream<Item = raft::AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+    {
+        // Heartbeats carry nothing and wait for little: they know the distance.
+        let control = self.lane(Lane::Control);
+        unfold(Some((Pipeline::new(input), control)), move |state| async move {
+            let (mut pipeline, control) = state?;
+            let send = |rpc: raft::AppendEntriesRequest<TypeConfig>| {
+                (request_bytes(&rpc), Box::pin(self.append(rpc)))
+            };
+            let (done, outcome) = pipeline.next(|| control.distance(), send).await?;
+            Some((outcome, done.then_some((pipeline, control))))
+        })
+    }
+
+    /// Appends once: whether all of it was done, and the outcome.
+    async fn append(
+        &self,
+        rpc: raft::AppendEntriesRequest<TypeConfig>,
+    ) -> (bool, Rpc<StreamAppendResult<TypeConfig>>) {
+        let before = rpc.prev_log_id;
+        let last = rpc.entries.last().map(|entry| entry.log_id).or(before);
+        let lane = self.lane(Lane::Append);
+        let sent = lane.append(append_request(&rpc), lane.append_limit()).await;
+        match sent.map(append_response) {
+            Err(error) => (false, Err(failed(error))),
+            Ok(response) => {
+                let result = response.into_stream_result(before, last);
+                (result.as_ref().is_ok_and(|up_to| *up_to == last), Ok(result))
+            }
+        }
+    }
+
     /// Sends what the receiver lacks of the snapshot, and has it installed.
     async fn send_snapshot(
         &self,
@@ -194,6 +241,37 @@ impl PeerNetwork {
             Err(error) => Err(failed(error)),
         }
     }
+}
+
+fn append_request(rpc: &raft::AppendEntriesRequest<TypeConfig>) -> AppendRequest {
+    AppendRequest {
+        vote: vote_from_openraft(&rpc.vote),
+        prev_log_id: rpc.prev_log_id.as_ref().map(log_id_from_openraft),
+        entries: rpc.entries.iter().map(entry_from_openraft).collect(),
+        leader_commit: rpc.leader_commit.as_ref().map(log_id_from_openraft),
+    }
+}
+
+fn append_response(reply: AppendReply) -> raft::AppendEntriesResponse<TypeConfig> {
+    match reply {
+        AppendReply::Success => raft::AppendEntriesResponse::Success,
+        AppendReply::PartialSuccess(up_to) => {
+            raft::AppendEntriesResponse::PartialSuccess(up_to.as_ref().map(log_id_to_openraft))
+        }
+        AppendReply::Conflict => raft::AppendEntriesResponse::Conflict,
+        AppendReply::HigherVote(vote) => {
+            raft::AppendEntriesResponse::HigherVote(vote_to_openraft(&vote))
+        }
+    }
+}
+
+/// About how many bytes it takes in memory and on the wire.
+fn request_bytes(rpc: &raft::AppendEntriesRequest<TypeConfig>) -> usize {
+    let of_entry = |entry: &RaftEntry| match &entry.payload {
+        EntryPayload::Normal(command) => command.0.len(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+    };
+    rpc.entries.iter().map(of_entry).sum()
 }
 
 fn not_sent(error: SendError) -> RPCError<TypeConfig> {

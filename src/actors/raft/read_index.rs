@@ -25,7 +25,7 @@ use crate::types::{LogId, RequestError};
 /// How long one round may look for a leader and a quorum.
 const ROUND_MAX: Duration = Duration::from_secs(5);
 /// How long one try within a round may take.
-const TRY_MAX: Duration = Duration::from_millis(1_000);
+const TRY_MAX: Duration = Duration::from_millis(1_500);
 
 type Waiter = oneshot::Sender<Result<Option<LogId>, RequestError>>;
 

@@ -68,7 +68,25 @@ impl PeerConnection {
             observer.entries_sent(self.link.target, request.entries.len());
         }
         let send = |peer: PeerClient, context| async move { peer.append(context, request).await };
-        self.call("append", timeout, send).await
+        let started = Instant::now();
+        let result = self.call("append", timeout, send).await;
+        match &result {
+            // It never left, so it says nothing of the way.
+            Err(PeerCallError::Unreachable { .. }) => {}
+            Err(PeerCallError::Lost { .. }) => self.link.round_trip().missed(),
+            _ => self.link.round_trip().answered(started.elapsed()),
+        }
+        result
+    }
+
+    /// How long to wait for the answer to an append on this lane: it follows the round trip.
+    pub fn append_limit(&self) -> Duration {
+        self.link.round_trip().limit()
+    }
+
+    /// How far the peer is, as the appends on this lane have it; none before the first answer.
+    pub fn distance(&self) -> Option<Duration> {
+        self.link.round_trip().distance()
     }
 
     /// Consensus is about to give the peer a snapshot: counted.

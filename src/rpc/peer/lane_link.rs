@@ -12,7 +12,7 @@
 //! Nothing happens without a call. While apart and in the pause, a call fails at once; while
 //! dialing, calls wait for the one attempt, no longer than their own time limits.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, timeout_at};
@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Lane;
 use super::backoff::Backoff;
 use super::dialer::{Link, PeerDialer, in_flight_max};
+use super::round_trip::RoundTrip;
 use crate::types::NodeId;
 
 /// How an attempt ended; none while it is under way.
@@ -39,6 +40,8 @@ pub(super) struct LaneLink {
     pub(super) lane: Lane,
     state: Mutex<State>,
     in_flight: Semaphore,
+    /// Of appends and heartbeats: the calls that a peer answers as soon as it can.
+    round_trip: Mutex<RoundTrip>,
 }
 
 impl LaneLink {
@@ -52,11 +55,17 @@ impl LaneLink {
             lane,
             state: Mutex::new(apart),
             in_flight: Semaphore::new(in_flight_max(lane)),
+            round_trip: Mutex::default(),
         }
     }
 
     pub(super) fn dialer(&self) -> &PeerDialer {
         &self.dialer
+    }
+
+    /// What was measured on this lane.
+    pub(super) fn round_trip(&self) -> MutexGuard<'_, RoundTrip> {
+        self.round_trip.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place for one more call; none when too many are in flight.

@@ -11,6 +11,7 @@ mod dialer;
 mod incarnations;
 mod lane_link;
 mod messages;
+mod round_trip;
 mod seed;
 
 pub use calls::{PeerCallError, PeerConnection};

@@ -28,7 +28,7 @@ use super::limits::{
     REFUSED_AT_ONCE_MAX,
 };
 use super::service::{CallerRefused, Door, RequestObserver, Service};
-use crate::rpc::transport::limits::HANDSHAKE_TIMEOUT;
+use crate::rpc::transport::limits::{HANDSHAKE_TIMEOUT, PEER_UNACKNOWLEDGED_MAX};
 use crate::rpc::transport::tls::{Opened, TlsServer};
 use crate::rpc::transport::{
     AcceptError, FrameError, FrameLimits, HandshakeError, Hello, Judge, Presence, Refusal,
@@ -67,6 +67,8 @@ pub struct ListenerLimits {
     pub handshake_timeout: Duration,
     /// How long a connection may ask nothing.
     pub idle_timeout: Duration,
+    /// How long what was sent may stay unacknowledged; none = as long as the system says.
+    pub unacknowledged_max: Option<Duration>,
 }
 
 impl ListenerLimits {
@@ -78,6 +80,7 @@ impl ListenerLimits {
             connection_bytes_max: CONNECTION_BYTES_MAX,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
+            unacknowledged_max: None,
         }
     }
 
@@ -87,6 +90,7 @@ impl ListenerLimits {
             connections_max: PEER_CONNECTIONS_MAX,
             connection_requests_max: PEER_REQUESTS_MAX,
             connection_bytes_max: PEER_BYTES_MAX,
+            unacknowledged_max: Some(PEER_UNACKNOWLEDGED_MAX),
             ..Self::clients()
         }
     }
@@ -310,7 +314,7 @@ async fn shake_hands<D: Door>(
     socket: TcpStream,
     remote: SocketAddr,
 ) -> Result<Welcomed<D::Service>, AcceptError> {
-    configure_socket(&socket).map_err(HandshakeError::from)?;
+    configure_socket(&socket, shared.limits.unacknowledged_max).map_err(HandshakeError::from)?;
     let (door, give_up) = (&shared.door, Instant::now() + shared.limits.handshake_timeout);
     let left = || give_up.saturating_duration_since(Instant::now());
     let mut stream = match &shared.tls {

@@ -116,7 +116,8 @@ pub(in crate::rpc) async fn dial(
     wait: Duration,
 ) -> Result<(Stream, Presence, Sealer), ConnectError> {
     let deadline = Instant::now() + wait;
-    let mut stream = match timeout_at(deadline, open(address, tls)).await {
+    let unacknowledged_max = hello.peer().map(|peer| peer.lane.unacknowledged_max());
+    let mut stream = match timeout_at(deadline, open(address, tls, unacknowledged_max)).await {
         Err(_elapsed) => return Err(ConnectError::Timeout { address: address.to_owned() }),
         Ok(opened) => opened?,
     };
@@ -142,10 +143,14 @@ pub(in crate::rpc) async fn dial(
 }
 
 /// A socket to `address`, with TLS over it if there is something to speak it with.
-async fn open(address: &str, tls: Option<&TlsClient>) -> Result<Stream, ConnectError> {
+async fn open(
+    address: &str,
+    tls: Option<&TlsClient>,
+    unacknowledged_max: Option<Duration>,
+) -> Result<Stream, ConnectError> {
     let unreachable = |source| ConnectError::Unreachable { address: address.to_owned(), source };
     let socket = TcpStream::connect(address).await.map_err(unreachable)?;
-    socket::configure(&socket).map_err(unreachable)?;
+    socket::configure(&socket, unacknowledged_max).map_err(unreachable)?;
     let Some(tls) = tls else { return Ok(Stream::Plain(socket)) };
     match Box::pin(tls.connect(socket, address)).await {
         Ok(stream) => Ok(Stream::Tls(Box::new(stream))),

@@ -33,7 +33,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::codec::{CodecError, decode, encode_into};
-use super::limits::HANDSHAKE_BYTES_MAX;
+use super::limits::{HANDSHAKE_BYTES_MAX, PEER_UNACKNOWLEDGED_MAX, WRITE_STALL_TIMEOUT};
 use super::tls_error::TlsError;
 use crate::types::{ClusterId, NodeId};
 
@@ -68,6 +68,15 @@ impl Lane {
             Self::Control => "control",
             Self::Append => "append",
             Self::Snapshot => "snapshot",
+        }
+    }
+
+    /// How long what was sent may stay unacknowledged by the other system.
+    pub(super) fn unacknowledged_max(self) -> Duration {
+        match self {
+            Self::Control | Self::Append => PEER_UNACKNOWLEDGED_MAX,
+            // Its receiver writes to a disk, and may let the sender wait meanwhile.
+            Self::Snapshot => WRITE_STALL_TIMEOUT,
         }
     }
 }

@@ -61,6 +61,12 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// ...and given up after this many probes without an answer.
 pub const KEEPALIVE_PROBES: u32 = 3;
 
+/// How long what was sent to another node may stay unacknowledged by its system before the
+/// connection is given up and made anew: on lanes whose calls wait for nothing but the other end's
+/// reading. After an outage a new connection is open at once, while an old one waits for a
+/// retransmission that comes the later the longer the outage was.
+pub const PEER_UNACKNOWLEDGED_MAX: Duration = Duration::from_millis(1_500);
+
 /// Most calls one client connection has in flight; more wait.
 pub const CLIENT_IN_FLIGHT_MAX: usize = 4_096;
 
@@ -74,4 +80,5 @@ const _: () = {
     assert!(ANSWER_FRAME_BYTES_MAX + ENVELOPE_BYTES_MAX < PEER_FRAME_BYTES_MAX);
     assert!(PEER_FRAME_BYTES_MAX < u32::MAX as usize, "a frame's length is 32 bits");
     assert!(WRITE_BACKPRESSURE_BYTES < BUFFER_KEPT_BYTES);
+    assert!(PEER_UNACKNOWLEDGED_MAX.as_millis() < WRITE_STALL_TIMEOUT.as_millis());
 };
