@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use chainfire::machine::{StateView, range};
+use chainfire::machine::{StateView, Visits, range};
 use chainfire::storage::StateOptions;
 use chainfire::types::{KeyRange, RangeRequest};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -92,7 +92,7 @@ fn past(criterion: &mut Criterion) {
             at = 2 + (at + 7_919) % (VERSIONS / BATCH * BATCH);
             let mut found = None;
             let single = KeyRange::single(key(0));
-            view.scan(&single, at, &mut |_, meta| {
+            view.scan(&single, at, &Visits::unlimited(), &mut |_, meta| {
                 found = Some(*meta);
                 ControlFlow::Continue(())
             })

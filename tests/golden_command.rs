@@ -176,6 +176,13 @@ fn commands_are_encoded_as_pinned() {
                 "026e3306683a3436303206683a34363031"
             ),
         ),
+        (
+            Operation::ContinueDelete { revision: 300 },
+            concat!(
+                "010100909eb8e8c0e1828589909cb0d080c1818202ac02ab0205904e05616c69636505c0843d07ac",
+                "02"
+            ),
+        ),
     ];
     let access = access_operations().map(|(operation, pinned)| {
         let head = "010100909eb8e8c0e1828589909cb0d080c1818202ac02ab0205904e05616c69636505c0843d05";
@@ -276,7 +283,7 @@ fn pair() -> KeyValue {
     }
 }
 
-fn answers() -> [(Answer, &'static str); 6] {
+fn answers() -> [(Answer, &'static str); 8] {
     let put = PutAnswer { revision: 300, prev_kv: Some(pair()) };
     let delete = DeleteRangeAnswer { revision: 301, deleted: 1, prev_kvs: vec![pair()] };
     let range = RangeAnswer { revision: 302, kvs: vec![pair()], more: true, count: 9 };
@@ -303,6 +310,8 @@ fn answers() -> [(Answer, &'static str); 6] {
         ),
         (Answer::Compact(CompactAnswer { revision: 304 }), "0003b002"),
         (Answer::RegisterMember, "0004"),
+        (Answer::DeleteStaged { revision: 300 }, "0007ac02"),
+        (Answer::DeleteContinued { done: true }, "000801"),
         (
             Answer::Access(AccessAnswer { auth_revision: 300, key_id: "K".to_owned() }),
             "0005ac02014b",
@@ -337,6 +346,9 @@ fn stored_refusals_are_encoded_as_pinned() {
         (OperationError::TooManyInFlight { max: 4_096 }, "010d8020"),
         (OperationError::InvalidMember { reason: "why".to_owned() }, "010e03776879"),
         (OperationError::NotReadOnly, "010f"),
+        (OperationError::TooManyKeysVisited { max: 300 }, "0114ac02"),
+        (OperationError::TooManyDeletes { max: 16 }, "011510"),
+        (OperationError::DeleteUnderWay { revision: 300 }, "0116ac02"),
         (OperationError::PermissionDenied { reason: "why".to_owned() }, "011103776879"),
     ];
     let text = |text: &str| text.to_owned();

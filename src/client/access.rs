@@ -20,7 +20,7 @@ impl Client {
             let request = AccessRequest::Change { request_id, operation };
             async move { store.access(context, request).await }
         };
-        match self.inner.apply_once(self.access_timeout(), send).await? {
+        match self.inner.apply_once(self.access_timeout(), None, send).await? {
             AccessReply::Changed(answer) => Ok(answer),
             other => Err(unexpected(&other)),
         }
@@ -33,7 +33,7 @@ impl Client {
             let request = AccessRequest::CreateKey { request_id, user: user.to_owned() };
             async move { store.access(context, request).await }
         };
-        match self.inner.apply_once(self.access_timeout(), send).await? {
+        match self.inner.apply_once(self.access_timeout(), None, send).await? {
             AccessReply::KeyCreated(key) => Ok(key),
             other => Err(unexpected(&other)),
         }

@@ -18,7 +18,10 @@ use super::error::{Error, Failure};
 use super::retry::{AttemptError, Attempts, Next};
 use crate::rpc::api::{StoreClient, WriteRequest};
 use crate::rpc::transport::call_context;
-use crate::types::{Answer, Operation, RequestError, RequestId};
+use crate::types::{Answer, DeleteRangeRequest, Operation, RequestError, RequestId};
+
+/// Told how many keys a delete has written out so far.
+pub(super) type Progress = dyn Fn(u64) + Send + Sync;
 
 /// A request under way.
 struct Call {
@@ -47,11 +50,32 @@ impl Inner {
             let request = WriteRequest { request_id, operation: operation.clone() };
             async move { store.write(context, request).await }
         };
-        self.apply_once(timeout, send).await
+        self.apply_once(timeout, None, send).await
+    }
+
+    /// Applies a delete once. While it is being written out, `progress` is told of it, and the
+    /// timeout begins anew.
+    pub(super) async fn delete(
+        &self,
+        request: DeleteRangeRequest,
+        timeout: Duration,
+        progress: Option<&Progress>,
+    ) -> Result<Answer, Error> {
+        let operation = Operation::DeleteRange(request);
+        let send = |store: StoreClient, context, request_id| {
+            let request = WriteRequest { request_id, operation: operation.clone() };
+            async move { store.write(context, request).await }
+        };
+        self.apply_once(timeout, progress, send).await
     }
 
     /// Sends a write under one request id until it is answered.
-    pub(super) async fn apply_once<T, F, S>(&self, timeout: Duration, send: F) -> Result<T, Error>
+    pub(super) async fn apply_once<T, F, S>(
+        &self,
+        timeout: Duration,
+        progress: Option<&Progress>,
+        send: F,
+    ) -> Result<T, Error>
     where
         F: Fn(StoreClient, Context, RequestId) -> S,
         S: Future<Output = Result<Result<T, RequestError>, RpcError>>,
@@ -70,6 +94,14 @@ impl Inner {
                     Ok(answer) => return Ok(answer),
                     Err(error) => error,
                 };
+                if let (
+                    Some(progress),
+                    AttemptError::Refused(RequestError::DeleteUnderWay { deleted, .. }),
+                ) = (progress, &error)
+                {
+                    progress(*deleted);
+                    call.deadline = Instant::now() + timeout;
+                }
                 if let Some(now_ms) = error.session_expired_at() {
                     self.pool.note_time(now_ms);
                     self.sessions.replace(&ticket);

@@ -108,6 +108,9 @@ impl Attempts {
         {
             self.note_doubt(reason);
         }
+        if let AttemptError::Refused(under_way @ Refusal::DeleteUnderWay { .. }) = &error {
+            self.note_doubt(&under_way.to_string());
+        }
         let (delay, elsewhere) = match &error {
             AttemptError::NotSent { .. } | AttemptError::Lost { .. } => {
                 (self.move_on(jitter), true)
@@ -122,6 +125,8 @@ impl Attempts {
                 let asked = Duration::from_millis(*retry_after_ms).mul_f64(1.0 + jitter / 2.0);
                 (asked.max(self.wait(jitter)), false)
             }
+            // The node has waited for the end as long as it could.
+            AttemptError::Refused(Refusal::DeleteUnderWay { .. }) => (BACKOFF_MIN, false),
             AttemptError::Refused(
                 Refusal::DeadlinePassed
                 | Refusal::Operation(OperationError::TooManyInFlight { .. }),
@@ -184,6 +189,11 @@ impl Attempts {
         {
             return error.clone().into();
         }
+        if let AttemptError::Refused(under_way @ RequestError::DeleteUnderWay { .. }) = &last {
+            return Error::Unknown {
+                reason: format!("{under_way}; how many it deletes is not known yet"),
+            };
+        }
         if let Some(doubt) = &self.doubt {
             let reason = match &last {
                 AttemptError::Lost { .. } | AttemptError::Unanswerable { .. } => doubt.clone(),
@@ -232,6 +242,9 @@ fn failure(last: AttemptError) -> Failure {
             RequestError::OutcomeUnknown { reason } | RequestError::Unavailable { reason } => {
                 Failure::Unavailable { reason }
             }
+            RequestError::DeleteUnderWay { .. } => {
+                unreachable!("the verdict on it is that the outcome is unknown")
+            }
             RequestError::Overloaded { .. } => Failure::Overloaded,
             RequestError::DeadlinePassed => {
                 Failure::Unavailable { reason: "the node had no time to start the request".into() }
@@ -260,6 +273,9 @@ mod tests {
     }
     fn unknown() -> AttemptError {
         AttemptError::Refused(RequestError::OutcomeUnknown { reason: "leader lost".into() })
+    }
+    fn under_way() -> AttemptError {
+        AttemptError::Refused(RequestError::DeleteUnderWay { revision: 7, deleted: 3 })
     }
     fn overloaded(retry_after_ms: u64) -> AttemptError {
         AttemptError::Refused(RequestError::Overloaded { retry_after_ms })
@@ -332,6 +348,11 @@ mod tests {
                 vec![refused(OperationError::TooManyInFlight { max: 1 })],
                 Retry(5, false),
             ),
+            // A delete that goes on: asked again, and known to be applied.
+            (true, 3, LONG, vec![under_way()], Retry(10, false)),
+            (true, 3, LONG, vec![under_way(), unavailable()], Retry(0, true)),
+            (true, 3, over, vec![under_way()], Unknown),
+            (true, 3, over, vec![under_way(), unavailable()], Unknown),
             // The end of time: doubt decides.
             (true, 3, over, vec![not_sent()], Failed),
             (true, 3, over, vec![unavailable()], Failed),

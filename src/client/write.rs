@@ -1,12 +1,15 @@
 //! Writes that are no transactions.
 
+use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::builder::ClientBuilder;
+use super::call::Progress;
 use super::error::Error;
 use super::{Client, Inner};
 use crate::types::{
@@ -27,12 +30,19 @@ pub struct Put {
 }
 
 /// Deletes keys; made by [`Client::delete`]. Await it to send it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a request is sent by awaiting it"]
 pub struct Delete {
     client: Client,
     request: DeleteRangeRequest,
     timeout: Option<Duration>,
+    progress: Option<Arc<Progress>>,
+}
+
+impl fmt::Debug for Delete {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delete").field("request", &self.request).finish_non_exhaustive()
+    }
 }
 
 /// Forgets history; made by [`Client::compact`]. Await it to send it.
@@ -84,7 +94,16 @@ impl Put {
 impl Delete {
     pub(super) fn new(client: &Client, range: KeyRange) -> Self {
         let request = DeleteRangeRequest { range, prev_kv: false };
-        Self { client: client.clone(), request, timeout: None }
+        Self { client: client.clone(), request, timeout: None, progress: None }
+    }
+
+    /// Waits for as long as a delete of many keys is written out, and tells `progress` every now and
+    /// then how many keys that is so far. All of them are gone, for every reader, before it is told
+    /// for the first time; each time the timeout begins anew. Without this such a delete ends with
+    /// [`Error::Unknown`] at the timeout, for the number of keys is not known.
+    pub fn progress(mut self, progress: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        self.progress = Some(Arc::new(progress));
+        self
     }
 
     /// Answers the deleted pairs.
@@ -132,9 +151,10 @@ impl IntoFuture for Delete {
     type IntoFuture = Sending<DeleteRangeAnswer>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { client, request, timeout } = self;
+        let Self { client, request, timeout, progress } = self;
         Box::pin(async move {
-            match client.inner.send(Operation::DeleteRange(request), timeout).await? {
+            let timeout = ClientBuilder::request_timeout(client.inner.timeout, timeout);
+            match client.inner.delete(request, timeout, progress.as_deref()).await? {
                 Answer::DeleteRange(answer) => Ok(answer),
                 other => Err(unexpected(&other)),
             }
@@ -178,6 +198,7 @@ pub(super) fn unexpected(answer: &Answer) -> Error {
         Answer::RegisterMember => "a registration",
         Answer::Access(_) => "a change of users",
         Answer::Cluster(_) => "a step of a join",
+        Answer::DeleteStaged { .. } | Answer::DeleteContinued { .. } => "a step of a delete",
     };
     Error::Unknown { reason: format!("the node answered {kind}, which is not what was asked") }
 }

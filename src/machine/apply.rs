@@ -9,18 +9,19 @@ use std::sync::Arc;
 use crate::types::{Answer, Command, Operation, OperationError};
 
 use super::access;
-use super::budget::AnswerBudget;
+use super::budget::Budget;
 use super::compact::compact;
 use super::delete_range::delete_range;
 use super::draft::Draft;
-use super::failure::settle;
+use super::failure::settle_command;
 use super::permission;
 use super::put::put;
 use super::roster;
 use super::session::{self, Admission};
+use super::staged_delete;
 use super::txn::txn;
 use super::validate::validate;
-use super::{Change, StateView, StoredAnswer};
+use super::{ApplyLimits, Change, StateView, StoredAnswer};
 
 /// What one command comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +38,23 @@ pub struct Applied {
 /// # Errors
 /// The view's, when the state could not be read; nothing is known about the command then.
 pub fn apply<V: StateView>(view: &V, command: &Command) -> Result<Applied, V::Error> {
+    apply_within(view, command, &ApplyLimits::default())
+}
+
+/// [`apply`] with other limits than every member has: for tests, which reach them sooner.
+///
+/// # Errors
+/// As for [`apply`].
+pub fn apply_within<V: StateView>(
+    view: &V,
+    command: &Command,
+    limits: &ApplyLimits,
+) -> Result<Applied, V::Error> {
     let writer = match session::admit(view, command)? {
         Admission::Apply(writer) => writer,
         Admission::Answered(response) => return Ok(Applied { response, changes: Vec::new() }),
     };
-    let (response, mut changes) = match execute(view, command)? {
+    let (response, mut changes) = match execute(view, command, limits)? {
         Ok((answer, changes)) => (Ok(answer), changes),
         Err(refusal) => (Err(refusal), Vec::new()),
     };
@@ -52,7 +65,11 @@ pub fn apply<V: StateView>(view: &V, command: &Command) -> Result<Applied, V::Er
 /// The answer and the changes of an operation, or its refusal.
 type Executed = Result<(Answer, Vec<Change>), OperationError>;
 
-fn execute<V: StateView>(view: &V, command: &Command) -> Result<Executed, V::Error> {
+fn execute<V: StateView>(
+    view: &V,
+    command: &Command,
+    limits: &ApplyLimits,
+) -> Result<Executed, V::Error> {
     let Command { operation, leader_time_ms: now_ms, .. } = command;
     if let Err(refusal) = validate(operation) {
         return Ok(Err(refusal));
@@ -61,13 +78,22 @@ fn execute<V: StateView>(view: &V, command: &Command) -> Result<Executed, V::Err
         return Ok(Err(refusal));
     }
     let mut draft = Draft::new(view);
-    let mut budget = AnswerBudget::of_command();
+    let mut budget = Budget::of_command(limits);
     let answer = match operation {
         Operation::Put(request) => put(&mut draft, request, &mut budget).map(Answer::Put),
         Operation::DeleteRange(request) => {
+            let staged = staged_delete::stage(view, request, command.request_id, limits);
+            match settle_command(staged)? {
+                Ok(Some(staged)) => return Ok(Ok(staged)),
+                Ok(None) => {}
+                Err(refusal) => return Ok(Err(refusal)),
+            }
             delete_range(&mut draft, request, &mut budget).map(Answer::DeleteRange)
         }
         Operation::Txn(request) => txn(&mut draft, request, &mut budget).map(Answer::Txn),
+        Operation::ContinueDelete { revision } => {
+            return settle_command(staged_delete::go_on(view, *revision, limits));
+        }
         Operation::Compact(request) => {
             let compacted = compact(view, *request);
             return Ok(compacted.map(|(answer, change)| (Answer::Compact(answer), vec![change])));
@@ -94,5 +120,5 @@ fn execute<V: StateView>(view: &V, command: &Command) -> Result<Executed, V::Err
             }));
         }
     };
-    Ok(settle(answer)?.map(|answer| (answer, draft.into_changes())))
+    Ok(settle_command(answer)?.map(|answer| (answer, draft.into_changes())))
 }

@@ -10,6 +10,22 @@ use bytes::Bytes;
 use crate::types::limits::{ANSWER_BYTES_MAX, PAIR_OVERHEAD_BYTES, TXN_ANSWER_BYTES_MAX};
 use crate::types::{KeyValue, OperationError, VersionMeta};
 
+use super::visits::{ApplyLimits, Visits};
+
+/// What one evaluation may cost: the bytes it answers and the keys it visits.
+pub(super) struct Budget<'a> {
+    pub(super) answer: AnswerBudget,
+    pub(super) visits: Visits<'a>,
+}
+
+impl Budget<'static> {
+    /// For one command.
+    pub(super) fn of_command(limits: &ApplyLimits) -> Self {
+        let visits = Visits::up_to(limits.keys_visited_max);
+        Self { answer: AnswerBudget::of_command(), visits }
+    }
+}
+
 /// What is left of an answer's bytes.
 #[derive(Debug)]
 pub(super) struct AnswerBudget {

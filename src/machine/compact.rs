@@ -20,5 +20,9 @@ pub(super) fn compact<V: StateView>(
     if requested > current {
         return Err(OperationError::FutureRevision { requested, current });
     }
+    // Up to there every key that it deletes can still be read as it was before.
+    if let Some(first) = view.staged_deletes().first().filter(|first| requested >= first.revision) {
+        return Err(OperationError::DeleteUnderWay { revision: first.revision });
+    }
     Ok((CompactAnswer { revision: current }, Change::Compact(requested)))
 }

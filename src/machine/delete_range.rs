@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::types::{DeleteRangeAnswer, DeleteRangeRequest};
 
 use super::StateView;
-use super::budget::{AnswerBudget, pair, pair_bytes};
+use super::budget::{Budget, pair, pair_bytes};
 use super::draft::Draft;
 use super::failure::{Failure, Outcome};
 use super::range::visit;
@@ -17,20 +17,20 @@ use super::range::visit;
 pub(super) fn delete_range<V: StateView>(
     draft: &mut Draft<'_, V>,
     request: &DeleteRangeRequest,
-    budget: &mut AnswerBudget,
+    budget: &mut Budget<'_>,
 ) -> Outcome<DeleteRangeAnswer, V::Error> {
     let mut found = Vec::new();
-    visit(draft, &request.range, draft.revision(), &mut |key, meta| {
+    visit(draft, &request.range, draft.revision(), &budget.visits, &mut |key, meta| {
         found.push((Bytes::copy_from_slice(key), *meta));
         ControlFlow::Continue(())
-    })
-    .map_err(Failure::State)?;
+    })?;
+    budget.visits.deleted(found.len() as u64)?;
 
     let mut prev_kvs = Vec::new();
     if request.prev_kv {
         for (key, meta) in &found {
             let value = draft.value(meta.mod_revision).map_err(Failure::State)?;
-            budget.take(pair_bytes(key, &value))?;
+            budget.answer.take(pair_bytes(key, &value))?;
             prev_kvs.push(pair(key.clone(), meta, value));
         }
     }

@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::types::{AccessTables, ClientId, KeyRange, Revision, Roster, VersionMeta};
+use crate::types::staged_delete::covering;
+use crate::types::{AccessTables, ClientId, KeyRange, Revision, Roster, StagedDelete, VersionMeta};
 
-use super::{Change, Session, StateView, VersionVisitor};
+use super::{Change, Session, StateView, VersionVisitor, Visits};
 
 /// The state with the writes of one command on top.
 pub(super) struct Draft<'a, V> {
@@ -22,12 +23,14 @@ pub(super) struct Draft<'a, V> {
     writes: Vec<Change>,
     /// The newest write of each key.
     newest: BTreeMap<Bytes, usize>,
+    /// Tombstones of staged deletes that had to be written before puts of the same keys.
+    tombstones: Vec<Change>,
 }
 
 impl<'a, V: StateView> Draft<'a, V> {
     /// A draft without a write.
     pub(super) fn new(base: &'a V) -> Self {
-        Self { base, writes: Vec::new(), newest: BTreeMap::new() }
+        Self { base, writes: Vec::new(), newest: BTreeMap::new(), tombstones: Vec::new() }
     }
 
     /// The state below, without the writes of this draft.
@@ -56,19 +59,44 @@ impl<'a, V: StateView> Draft<'a, V> {
         self.writes.push(Change::Delete { key, revision });
     }
 
+    /// Writes the tombstone that a staged delete owes a key which is about to be put: afterwards the
+    /// key's versions are in order, and tell that it did not exist in between.
+    pub(super) fn write_tombstone_due(&mut self, key: &Bytes) -> Result<(), V::Error> {
+        let deletes = self.base.staged_deletes();
+        if deletes.is_empty() || self.newest.contains_key(key) {
+            return Ok(());
+        }
+        let Some(written) = self.base.written(key)? else { return Ok(()) };
+        let (main, at) = (written.mod_revision.main, self.base.revision());
+        let Some(delete) = covering(deletes, key, main, at) else { return Ok(()) };
+        let sub = delete.next_sub + self.tombstones_at(delete.revision);
+        let revision = Revision::new(delete.revision, sub);
+        self.tombstones.push(Change::WriteTombstone { key: key.clone(), revision });
+        Ok(())
+    }
+
+    /// How many tombstones this draft has written at a main revision.
+    fn tombstones_at(&self, main: u64) -> u32 {
+        let of_it = |change: &&Change| matches!(change, Change::WriteTombstone { revision, .. } if revision.main == main);
+        let count = self.tombstones.iter().filter(of_it).count();
+        u32::try_from(count).expect("a command has a few thousand operations at most")
+    }
+
     /// What this draft changes: the new revision and the writes, or nothing.
     pub(super) fn into_changes(self) -> Vec<Change> {
         if self.writes.is_empty() {
             return Vec::new();
         }
-        let mut changes = Vec::with_capacity(self.writes.len() + 2);
-        changes.push(Change::SetRevision(self.revision()));
+        let revision = self.revision();
+        let mut changes = self.tombstones;
+        changes.reserve_exact(self.writes.len() + 2);
+        changes.push(Change::SetRevision(revision));
         changes.extend(self.writes);
         changes
     }
 
     /// The version that write number `index` made; none if it deleted the key.
-    fn written(&self, index: usize) -> Option<&VersionMeta> {
+    fn put_of(&self, index: usize) -> Option<&VersionMeta> {
         match &self.writes[index] {
             Change::Put { meta, .. } => Some(meta),
             _ => None,
@@ -88,10 +116,14 @@ impl<V: StateView> StateView for Draft<'_, V> {
         self.base.compact_revision()
     }
 
-    fn current(&self, key: &[u8]) -> Result<Option<VersionMeta>, Self::Error> {
+    fn staged_deletes(&self) -> &[StagedDelete] {
+        self.base.staged_deletes()
+    }
+
+    fn written(&self, key: &[u8]) -> Result<Option<VersionMeta>, Self::Error> {
         match self.newest.get(key) {
-            Some(index) => Ok(self.written(*index).copied()),
-            None => self.base.current(key),
+            Some(index) => Ok(self.put_of(*index).copied()),
+            None => self.base.written(key),
         }
     }
 
@@ -99,14 +131,15 @@ impl<V: StateView> StateView for Draft<'_, V> {
         &self,
         range: &KeyRange,
         at: u64,
+        visits: &Visits<'_>,
         visit: &mut VersionVisitor<'_>,
     ) -> Result<(), Self::Error> {
         if self.writes.is_empty() || at <= self.base.revision() {
-            return self.base.scan(range, at, visit);
+            return self.base.scan(range, at, visits, visit);
         }
         let mut written = self.newest.range::<[u8], _>(range.bounds()).peekable();
         let mut flow = ControlFlow::Continue(());
-        self.base.scan(range, self.base.revision(), &mut |key, meta| {
+        self.base.scan(range, self.base.revision(), visits, &mut |key, meta| {
             flow = (|| {
                 while let Some((earlier, index)) = written.next_if(|(next, _)| next[..] < *key) {
                     self.visit_written(earlier, *index, visit)?;
@@ -167,7 +200,7 @@ impl<V: StateView> Draft<'_, V> {
         index: usize,
         visit: &mut VersionVisitor<'_>,
     ) -> ControlFlow<()> {
-        match self.written(index) {
+        match self.put_of(index) {
             Some(meta) => visit(key, meta),
             None => ControlFlow::Continue(()),
         }

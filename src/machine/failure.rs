@@ -1,8 +1,9 @@
-//! The two ways an evaluation ends early, kept apart.
+//! The ways an evaluation ends early, kept apart.
 //!
 //! A refusal is an answer: the same on every member, recorded for the client's retries. A state
-//! that cannot be read is not an answer at all: it stops the node. Inside the machine both travel
-//! through `?` as one [`Failure`]; at its edge [`settle`] takes them apart again.
+//! that cannot be read is not an answer at all: it stops the node. A read that nobody waits for any
+//! more has neither. Inside the machine all travel through `?` as one [`Failure`]; at its edge
+//! [`settle`] takes them apart again.
 
 use crate::types::OperationError;
 
@@ -11,6 +12,8 @@ use crate::types::OperationError;
 pub(super) enum Failure<E> {
     /// The operation is refused.
     Refused(OperationError),
+    /// Nobody waits for the answer. Never of a command.
+    Abandoned,
     /// The state could not be read.
     State(E),
 }
@@ -24,11 +27,19 @@ impl<E> From<OperationError> for Failure<E> {
     }
 }
 
-/// Takes a refusal, which is an answer, apart from a state that could not be read.
-pub(super) fn settle<T, E>(outcome: Outcome<T, E>) -> Result<Result<T, OperationError>, E> {
+/// Takes a refusal, which is an answer, apart from a state that could not be read; none when nobody
+/// waits for the answer.
+pub(super) fn settle<T, E>(outcome: Outcome<T, E>) -> Result<Option<Result<T, OperationError>>, E> {
     match outcome {
-        Ok(answer) => Ok(Ok(answer)),
-        Err(Failure::Refused(refusal)) => Ok(Err(refusal)),
+        Ok(answer) => Ok(Some(Ok(answer))),
+        Err(Failure::Refused(refusal)) => Ok(Some(Err(refusal))),
+        Err(Failure::Abandoned) => Ok(None),
         Err(Failure::State(error)) => Err(error),
     }
+}
+
+/// [`settle`] of what is never abandoned.
+pub(super) fn settle_command<T, E>(outcome: Outcome<T, E>) -> Result<Result<T, OperationError>, E> {
+    let settled = settle(outcome)?;
+    Ok(settled.unwrap_or_else(|| unreachable!("only reads are abandoned")))
 }

@@ -3,7 +3,7 @@
 use crate::types::{OperationError, PutAnswer, PutRequest, VersionMeta};
 
 use super::StateView;
-use super::budget::{AnswerBudget, pair, pair_bytes};
+use super::budget::{Budget, pair, pair_bytes};
 use super::draft::Draft;
 use super::failure::{Failure, Outcome};
 
@@ -15,7 +15,7 @@ use super::failure::{Failure, Outcome};
 pub(super) fn put<V: StateView>(
     draft: &mut Draft<'_, V>,
     request: &PutRequest,
-    budget: &mut AnswerBudget,
+    budget: &mut Budget<'_>,
 ) -> Outcome<PutAnswer, V::Error> {
     let previous = draft.current(&request.key).map_err(Failure::State)?;
     if previous.is_none() && (request.ignore_value || request.ignore_lease) {
@@ -33,7 +33,7 @@ pub(super) fn put<V: StateView>(
     };
     let prev_kv = match (&previous, &previous_value) {
         (Some(meta), Some(value)) if request.prev_kv => {
-            budget.take(pair_bytes(&request.key, value))?;
+            budget.answer.take(pair_bytes(&request.key, value))?;
             Some(pair(request.key.clone(), meta, value.clone()))
         }
         _ => None,
@@ -53,6 +53,9 @@ pub(super) fn put<V: StateView>(
         Some(kept) if request.ignore_value => kept,
         _ => request.value.clone(),
     };
+    if previous.is_none() {
+        draft.write_tombstone_due(&request.key).map_err(Failure::State)?;
+    }
     draft.put(request.key.clone(), meta, value);
     Ok(PutAnswer { revision: mod_revision.main, prev_kv })
 }

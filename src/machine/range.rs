@@ -13,11 +13,11 @@ use crate::types::{
     KeyRange, OperationError, RangeAnswer, RangeRequest, Sort, SortOrder, SortTarget, VersionMeta,
 };
 
-use super::budget::{AnswerBudget, pair, pair_bytes};
+use super::budget::{AnswerBudget, Budget, pair, pair_bytes};
 use super::failure::{Failure, Outcome, settle};
 use super::sorted;
 use super::validate::validate_range;
-use super::{StateView, VersionVisitor};
+use super::{StateView, VersionVisitor, Visits};
 
 /// Reads a range. An answer in key order that would exceed
 /// [`ANSWER_BYTES_MAX`](crate::types::limits::ANSWER_BYTES_MAX) ends there with `more`.
@@ -29,21 +29,35 @@ pub fn range<V: StateView>(
     view: &V,
     request: &RangeRequest,
 ) -> Result<Result<RangeAnswer, OperationError>, V::Error> {
+    let answer = range_within(view, request, Visits::unlimited())?;
+    Ok(answer.unwrap_or_else(|| unreachable!("nobody can abandon it")))
+}
+
+/// [`range`], as long as `visits` lets it go on: none when it was abandoned.
+///
+/// # Errors
+/// As for [`range`].
+pub fn range_within<V: StateView>(
+    view: &V,
+    request: &RangeRequest,
+    visits: Visits<'_>,
+) -> Result<Option<Result<RangeAnswer, OperationError>>, V::Error> {
     if let Err(refusal) = validate_range(request) {
-        return Ok(Err(refusal));
+        return Ok(Some(Err(refusal)));
     }
-    settle(evaluate(view, request, &mut AnswerBudget::of_page()))
+    let mut budget = Budget { answer: AnswerBudget::of_page(), visits };
+    settle(evaluate(view, request, &mut budget))
 }
 
 /// Reads a well-formed range within a budget.
 pub(super) fn evaluate<V: StateView>(
     view: &V,
     request: &RangeRequest,
-    budget: &mut AnswerBudget,
+    budget: &mut Budget<'_>,
 ) -> Outcome<RangeAnswer, V::Error> {
     let at = readable_revision(view, request.revision)?;
     match request.sort {
-        _ if request.count_only => count(view, &request.range, at).map_err(Failure::State),
+        _ if request.count_only => count(view, &request.range, at, &budget.visits),
         None | Some(Sort { target: SortTarget::Key, order: SortOrder::Ascending }) => {
             in_key_order(view, request, at, budget)
         }
@@ -72,18 +86,22 @@ pub(super) fn visit<V: StateView>(
     view: &V,
     range: &KeyRange,
     at: u64,
+    visits: &Visits<'_>,
     visitor: &mut VersionVisitor<'_>,
-) -> Result<(), V::Error> {
+) -> Outcome<(), V::Error> {
     if range.is_empty() {
         return Ok(());
     }
     if !range.is_single() || at != view.revision() {
-        return view.scan(range, at, visitor);
+        view.scan(range, at, visits, visitor).map_err(Failure::State)?;
+        return visits.check();
     }
-    if let Some(meta) = view.current(&range.key)? {
+    if visits.key(&range.key, true).is_continue()
+        && let Some(meta) = view.current(&range.key).map_err(Failure::State)?
+    {
         let _only_one_to_visit = visitor(&range.key, &meta);
     }
-    Ok(())
+    visits.check()
 }
 
 /// Whether a version passes the request's filters.
@@ -95,9 +113,14 @@ pub(super) fn passes(request: &RangeRequest, meta: &VersionMeta) -> bool {
 }
 
 /// The number of keys alone. Asking for it outweighs `skip_count`.
-fn count<V: StateView>(view: &V, range: &KeyRange, at: u64) -> Result<RangeAnswer, V::Error> {
+fn count<V: StateView>(
+    view: &V,
+    range: &KeyRange,
+    at: u64,
+    visits: &Visits<'_>,
+) -> Outcome<RangeAnswer, V::Error> {
     let mut answer = RangeAnswer { revision: view.revision(), ..RangeAnswer::default() };
-    visit(view, range, at, &mut |_, _| {
+    visit(view, range, at, visits, &mut |_, _| {
         answer.count += 1;
         ControlFlow::Continue(())
     })?;
@@ -108,12 +131,12 @@ fn in_key_order<V: StateView>(
     view: &V,
     request: &RangeRequest,
     at: u64,
-    budget: &mut AnswerBudget,
+    budget: &mut Budget<'_>,
 ) -> Outcome<RangeAnswer, V::Error> {
     let answer = RangeAnswer { revision: view.revision(), ..RangeAnswer::default() };
-    let mut page = Page { view, request, budget, answer, failure: None };
-    visit(view, &request.range, at, &mut |key, meta| page.visit(key, meta))
-        .map_err(Failure::State)?;
+    let Budget { answer: budget, visits } = budget;
+    let mut page = Page { view, request, budget, visits, answer, failure: None };
+    visit(view, &request.range, at, visits, &mut |key, meta| page.visit(key, meta))?;
     match page.failure {
         Some(failure) => Err(failure),
         None => Ok(page.answer),
@@ -125,6 +148,7 @@ struct Page<'a, V: StateView> {
     view: &'a V,
     request: &'a RangeRequest,
     budget: &'a mut AnswerBudget,
+    visits: &'a Visits<'a>,
     /// `more` is set at the first pair that was left out; none is added from there on.
     answer: RangeAnswer,
     failure: Option<Failure<V::Error>>,
@@ -157,6 +181,7 @@ impl<V: StateView> Page<'_, V> {
             true => Bytes::new(),
             false => self.view.value(meta.mod_revision).map_err(Failure::State)?,
         };
+        self.visits.value(value.len());
         let fits = self.budget.take(pair_bytes(key, &value));
         if !self.budget.may_cut() {
             fits?;

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use crate::types::{RangeAnswer, RangeRequest, Sort, SortOrder, SortTarget, VersionMeta};
 
 use super::StateView;
-use super::budget::{AnswerBudget, pair, pair_bytes};
+use super::budget::{Budget, pair, pair_bytes};
 use super::failure::{Failure, Outcome};
 use super::range::{passes, visit};
 
@@ -28,12 +28,13 @@ pub(super) fn evaluate<V: StateView>(
     request: &RangeRequest,
     sort: Sort,
     at: u64,
-    budget: &mut AnswerBudget,
+    budget: &mut Budget<'_>,
 ) -> Outcome<RangeAnswer, V::Error> {
+    let Budget { answer: budget, visits } = budget;
     let mut best = Best::new(sort, request.limit);
     let mut answer = RangeAnswer { revision: view.revision(), ..RangeAnswer::default() };
     let mut failure = None;
-    visit(view, &request.range, at, &mut |key, meta| {
+    visit(view, &request.range, at, visits, &mut |key, meta| {
         answer.count += u64::from(!request.skip_count);
         if !passes(request, meta) {
             return ControlFlow::Continue(());
@@ -43,7 +44,10 @@ pub(super) fn evaluate<V: StateView>(
             _ => Ok(Bytes::new()),
         };
         match value {
-            Ok(value) => best.offer(key, meta, value),
+            Ok(value) => {
+                visits.value(value.len());
+                best.offer(key, meta, value);
+            }
             Err(error) => {
                 failure = Some(Failure::State(error));
                 return ControlFlow::Break(());
@@ -54,8 +58,7 @@ pub(super) fn evaluate<V: StateView>(
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
-    })
-    .map_err(Failure::State)?;
+    })?;
     if let Some(failure) = failure {
         return Err(failure);
     }

@@ -8,13 +8,13 @@ use crate::types::{
     OperationAnswer, OperationError, RangeAnswer, RangeRequest, TxnAnswer, TxnOperation, TxnRequest,
 };
 
-use super::budget::AnswerBudget;
+use super::budget::{AnswerBudget, Budget};
 use super::delete_range::delete_range;
 use super::draft::Draft;
-use super::failure::{Failure, Outcome, settle};
+use super::failure::{Outcome, settle};
 use super::put::put;
 use super::validate::validate_txn;
-use super::{StateView, compare, range};
+use super::{StateView, Visits, compare, range};
 
 /// Evaluates a transaction that cannot write, against the view as it is.
 ///
@@ -25,22 +25,33 @@ pub fn read_txn<V: StateView>(
     view: &V,
     request: &TxnRequest,
 ) -> Result<Result<TxnAnswer, OperationError>, V::Error> {
+    let answer = read_txn_within(view, request, Visits::unlimited())?;
+    Ok(answer.unwrap_or_else(|| unreachable!("nobody can abandon it")))
+}
+
+/// [`read_txn`], as long as `visits` lets it go on: none when it was abandoned.
+pub fn read_txn_within<V: StateView>(
+    view: &V,
+    request: &TxnRequest,
+    visits: Visits<'_>,
+) -> Result<Option<Result<TxnAnswer, OperationError>>, V::Error> {
     if let Err(refusal) = validate_txn(request) {
-        return Ok(Err(refusal));
+        return Ok(Some(Err(refusal)));
     }
     if !request.is_read_only() {
-        return Ok(Err(OperationError::NotReadOnly));
+        return Ok(Some(Err(OperationError::NotReadOnly)));
     }
-    settle(txn(&mut Draft::new(view), request, &mut AnswerBudget::of_command()))
+    let mut budget = Budget { answer: AnswerBudget::of_command(), visits };
+    settle(txn(&mut Draft::new(view), request, &mut budget))
 }
 
 /// Runs a well-formed transaction in a draft that has no write yet.
 pub(super) fn txn<V: StateView>(
     draft: &mut Draft<'_, V>,
     request: &TxnRequest,
-    budget: &mut AnswerBudget,
+    budget: &mut Budget<'_>,
 ) -> Outcome<TxnAnswer, V::Error> {
-    let decision = decide(draft.base(), request).map_err(Failure::State)?;
+    let decision = decide(draft.base(), request, &budget.visits)?;
     run(draft, request, decision, budget)
 }
 
@@ -51,10 +62,14 @@ struct Decision {
     nested: Vec<Decision>,
 }
 
-fn decide<V: StateView>(view: &V, request: &TxnRequest) -> Result<Decision, V::Error> {
+fn decide<V: StateView>(
+    view: &V,
+    request: &TxnRequest,
+    visits: &Visits<'_>,
+) -> Outcome<Decision, V::Error> {
     let mut succeeded = true;
     for condition in &request.compares {
-        if !compare::holds(view, condition)? {
+        if !compare::holds(view, condition, visits)? {
             succeeded = false;
             break;
         }
@@ -62,7 +77,7 @@ fn decide<V: StateView>(view: &V, request: &TxnRequest) -> Result<Decision, V::E
     let nested = branch(request, succeeded)
         .iter()
         .filter_map(|operation| match operation {
-            TxnOperation::Txn(nested) => Some(decide(view, nested)),
+            TxnOperation::Txn(nested) => Some(decide(view, nested, visits)),
             _ => None,
         })
         .collect::<Result<_, _>>()?;
@@ -77,7 +92,7 @@ fn run<V: StateView>(
     draft: &mut Draft<'_, V>,
     request: &TxnRequest,
     decision: Decision,
-    budget: &mut AnswerBudget,
+    budget: &mut Budget<'_>,
 ) -> Outcome<TxnAnswer, V::Error> {
     let operations = branch(request, decision.succeeded);
     let mut nested = decision.nested.into_iter();
@@ -105,7 +120,7 @@ fn run<V: StateView>(
 fn range_in_txn<V: StateView>(
     draft: &Draft<'_, V>,
     request: &RangeRequest,
-    budget: &mut AnswerBudget,
+    budget: &mut Budget<'_>,
 ) -> Outcome<RangeAnswer, V::Error> {
     let current = draft.base().revision();
     if request.revision > current {

@@ -29,7 +29,7 @@ pub fn validate(operation: &Operation) -> Result<(), OperationError> {
         }
         Operation::DeleteRange(request) => validate_key_range(&request.range),
         Operation::Txn(request) => validate_txn(request),
-        Operation::Compact(_) => Ok(()),
+        Operation::Compact(_) | Operation::ContinueDelete { .. } => Ok(()),
         Operation::RegisterMember { address, client_addr, .. } => {
             validate_member(address, client_addr)
         }

@@ -7,10 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::types::staged_delete::covering;
 use crate::types::{
     AccessEdit, AccessTables, Answer, ClientId, KeyRange, NodeId, OperationError, PeerAddress,
-    Revision, Roster, VersionMeta,
+    Revision, Roster, StagedDelete, VersionMeta,
 };
+
+use super::Visits;
 
 /// The outcome of one command, as it is kept for a client's retries.
 pub type StoredAnswer = Result<Answer, OperationError>;
@@ -29,8 +32,21 @@ pub trait StateView {
     /// The oldest readable main revision, and the last one compacted; 0 = never compacted.
     fn compact_revision(&self) -> u64;
 
+    /// The deletes that are visible and not written out yet, in the order of their revisions. Every
+    /// other read of the view has taken them into account.
+    fn staged_deletes(&self) -> &[StagedDelete];
+
+    /// The newest version of a key as it is written, whatever
+    /// [staged deletes](Self::staged_deletes) there are; none when there is none or it is a
+    /// tombstone.
+    fn written(&self, key: &[u8]) -> Result<Option<VersionMeta>, Self::Error>;
+
     /// The newest version of a key; none when it does not exist or was deleted.
-    fn current(&self, key: &[u8]) -> Result<Option<VersionMeta>, Self::Error>;
+    fn current(&self, key: &[u8]) -> Result<Option<VersionMeta>, Self::Error> {
+        let written = self.written(key)?;
+        let (deletes, at) = (self.staged_deletes(), self.revision());
+        Ok(written.filter(|meta| covering(deletes, key, meta.mod_revision.main, at).is_none()))
+    }
 
     /// Visits the keys of `range` that exist at main revision `at` (which lies between
     /// [`compact_revision`](Self::compact_revision) and [`revision`](Self::revision)), in
@@ -38,10 +54,13 @@ pub trait StateView {
     ///
     /// The visitor may read a [`value`](Self::value) of the same view while it is called, so that
     /// a page can stop at the pair that no longer fits.
+    ///
+    /// Each key on the way, visited or not, is told to `visits`, which may end the walk before it.
     fn scan(
         &self,
         range: &KeyRange,
         at: u64,
+        visits: &Visits<'_>,
         visit: &mut VersionVisitor<'_>,
     ) -> Result<(), Self::Error>;
 
@@ -125,9 +144,36 @@ pub enum Change {
         /// When.
         revision: Revision,
     },
+    /// A delete of many keys is visible from now on; its revision was set just before.
+    StageDelete(StagedDelete),
+    /// A key that a staged delete covers gets its tombstone, at that delete's main revision, which
+    /// lies in the past. Its next sub-revision is the one after this.
+    WriteTombstone {
+        /// The key.
+        key: Bytes,
+        /// The place in the delete.
+        revision: Revision,
+    },
+    /// A staged delete is written out up to here.
+    AdvanceDelete {
+        /// Its main revision.
+        revision: u64,
+        /// The first key not looked at.
+        cursor: Bytes,
+        /// Keys deleted below it.
+        deleted: u64,
+    },
+    /// A staged delete is written out as a whole.
+    FinishDelete {
+        /// Its main revision.
+        revision: u64,
+        /// Keys deleted.
+        deleted: u64,
+    },
     /// History up to this main revision may be forgotten, and is no longer readable below it.
     Compact(u64),
-    /// A client's command was answered: add `answer` under `sequence`, drop the answers below
+    /// A client's command was answered: keep `answer` under `sequence` (in place of the one that
+    /// said that its delete was staged), drop the answers below
     /// `lowest_unanswered`, and create the session if there is none.
     RecordAnswer {
         /// The client.

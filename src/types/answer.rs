@@ -39,6 +39,17 @@ pub enum Answer {
     Access(AccessAnswer),
     /// To a change of what the cluster remembers of its nodes.
     Cluster(ClusterAnswer),
+    /// To a delete of many keys: it is done, as everybody sees it, and is being written out. Its
+    /// own answer takes this one's place when that is over. No client is ever answered this.
+    DeleteStaged {
+        /// The delete's main revision.
+        revision: u64,
+    },
+    /// To a step of a staged delete.
+    DeleteContinued {
+        /// Whether nothing of it is left.
+        done: bool,
+    },
 }
 
 /// The answer to a put.

@@ -132,6 +132,33 @@ pub enum OperationError {
         /// The node.
         node_id: u64,
     },
+    /// One command looks at more keys than every member would in one go.
+    #[error(
+        "the command visits more than {max} keys; read or delete in pages by key order, outside of \
+         a transaction, or compare keys one by one"
+    )]
+    TooManyKeysVisited {
+        /// The limit.
+        max: u64,
+    },
+    /// More deletes of many keys than are written out at one time.
+    #[error(
+        "{max} deletes of many keys are under way; ask again, under a new request id, when \
+         'chainfire status' shows fewer"
+    )]
+    TooManyDeletes {
+        /// The limit.
+        max: u64,
+    },
+    /// Compaction up to a delete that is still being written out.
+    #[error(
+        "the delete at revision {revision} is still being written out; compact below it, or ask \
+         again, under a new request id, when it is done"
+    )]
+    DeleteUnderWay {
+        /// The delete's main revision.
+        revision: u64,
+    },
 }
 
 impl From<AccessError> for OperationError {
@@ -186,6 +213,17 @@ pub enum RequestError {
         /// Why, and what to do.
         reason: String,
     },
+    /// A delete of many keys is applied, as everybody sees it, and is still being written out.
+    /// Asked again under the same request id, the answer is its own once that is over.
+    #[error(
+        "the delete at revision {revision} is applied and being written out ({deleted} keys so far)"
+    )]
+    DeleteUnderWay {
+        /// Its main revision.
+        revision: u64,
+        /// Keys written out so far.
+        deleted: u64,
+    },
 }
 
 impl RequestError {
@@ -193,9 +231,10 @@ impl RequestError {
     /// applied, or applying it again is prevented by its id.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::OutcomeUnknown { .. } | Self::Unavailable { .. } | Self::Overloaded { .. } => {
-                true
-            }
+            Self::OutcomeUnknown { .. }
+            | Self::Unavailable { .. }
+            | Self::Overloaded { .. }
+            | Self::DeleteUnderWay { .. } => true,
             Self::Operation(_)
             | Self::DeadlinePassed
             | Self::Invalid { .. }

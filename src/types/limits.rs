@@ -66,7 +66,32 @@ pub const JOINS_OPEN_MAX: usize = 16;
 /// Joins that are over and still remembered, for those who ask how they ended. *Replicated.*
 pub const JOINS_ENDED_KEPT_MAX: usize = 32;
 
+/// Most keys that one command may visit, in all its compares, ranges, counts and deletes together,
+/// nested ones too. A key that was deleted and is not compacted counts as well. *Replicated.*
+pub const KEYS_VISITED_MAX: u64 = 65_536;
+
+/// What a value that must be read counts against [`KEYS_VISITED_MAX`]: one for each so many bytes.
+/// *Replicated.*
+pub const VALUE_BYTES_PER_VISIT: usize = 1_024;
+
+/// What a key that is deleted counts against [`KEYS_VISITED_MAX`] beyond the visit. *Replicated.*
+pub const VISITS_PER_DELETED_KEY: u64 = 7;
+
+/// Most keys that a delete visits at once; one of more is staged. *Replicated.*
+pub const DELETE_KEYS_AT_ONCE_MAX: u64 = 1_024;
+
+/// Most keys that one step of a staged delete visits. *Replicated.*
+pub const DELETE_STEP_KEYS: u64 = 1_024;
+
+/// Most staged deletes at one time. *Replicated.*
+pub const DELETES_STAGED_MAX: usize = 16;
+
 const _: () = {
+    assert!(DELETE_KEYS_AT_ONCE_MAX * (1 + VISITS_PER_DELETED_KEY) <= KEYS_VISITED_MAX);
+    assert!(
+        REQUEST_BYTES_MAX.div_ceil(VALUE_BYTES_PER_VISIT) < KEYS_VISITED_MAX as usize,
+        "what was put can be compared"
+    );
     assert!(RETRY_WINDOW_MS * 2 < SESSION_TTL_MS);
     assert!(KEY_BYTES_MAX < REQUEST_BYTES_MAX);
     assert!(

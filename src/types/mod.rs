@@ -23,6 +23,7 @@ pub mod membership_call;
 mod nesting;
 pub mod operation;
 pub mod revision;
+pub mod staged_delete;
 pub mod state_hash;
 
 pub use access::{
@@ -51,4 +52,5 @@ pub use operation::{
     PutRequest, RangeRequest, Sort, SortOrder, SortTarget, TxnOperation, TxnRequest,
 };
 pub use revision::{Revision, VersionMeta};
+pub use staged_delete::StagedDelete;
 pub use state_hash::StateHash;

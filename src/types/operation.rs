@@ -30,6 +30,12 @@ pub enum Operation {
     Access(AccessOperation),
     /// Change what the cluster remembers of its nodes.
     Cluster(ClusterOperation),
+    /// Write out some more of a staged delete. Proposed by the cluster; once more than needed does
+    /// no harm.
+    ContinueDelete {
+        /// The delete's main revision.
+        revision: u64,
+    },
 }
 
 /// Store one pair. A put without a lease detaches the old lease.

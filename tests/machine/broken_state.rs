@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chainfire::machine::{Session, StateView, VersionVisitor, apply, range, read_txn};
+use chainfire::machine::{Session, StateView, VersionVisitor, Visits, apply, range, read_txn};
 use chainfire::types::{
     AccessTables, ClientId, CompareOperator, CompareTarget, DeleteRangeRequest, KeyRange,
-    Operation, PutRequest, RangeRequest, Revision, Roster, SortOrder, SortTarget, TxnOperation,
-    TxnRequest, VersionMeta,
+    Operation, PutRequest, RangeRequest, Revision, Roster, SortOrder, SortTarget, StagedDelete,
+    TxnOperation, TxnRequest, VersionMeta,
 };
 
 use crate::store_of;
@@ -44,9 +44,13 @@ impl StateView for BreakingView<'_> {
         self.inner.compact_revision
     }
 
-    fn current(&self, key: &[u8]) -> Result<Option<VersionMeta>, Broken> {
+    fn staged_deletes(&self) -> &[StagedDelete] {
+        self.inner.staged_deletes()
+    }
+
+    fn written(&self, key: &[u8]) -> Result<Option<VersionMeta>, Broken> {
         self.read()?;
-        let Ok(found) = self.inner.current(key);
+        let Ok(found) = self.inner.written(key);
         Ok(found)
     }
 
@@ -55,11 +59,12 @@ impl StateView for BreakingView<'_> {
         &self,
         range: &KeyRange,
         at: u64,
+        visits: &Visits<'_>,
         visit: &mut VersionVisitor<'_>,
     ) -> Result<(), Broken> {
         self.read()?;
         let mut outcome = Ok(());
-        let Ok(()) = self.inner.scan(range, at, &mut |key, meta| {
+        let Ok(()) = self.inner.scan(range, at, visits, &mut |key, meta| {
             outcome = self.read();
             if outcome.is_err() { ControlFlow::Break(()) } else { visit(key, meta) }
         });

@@ -5,13 +5,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chainfire::machine::{Change, Session, StateView, VersionVisitor, apply};
+use chainfire::machine::{Change, Session, StateView, VersionVisitor, Visits, apply};
 use chainfire::types::limits::{
     SESSION_ANSWERS_MAX, SESSION_TTL_MS, SESSIONS_EXPIRED_PER_COMMAND_MAX, SESSIONS_MAX,
 };
 use chainfire::types::{
     AccessTables, Answer, ClientId, KeyRange, Operation, OperationError, PutAnswer, Revision,
-    Roster, VersionMeta,
+    Roster, StagedDelete, VersionMeta,
 };
 
 use crate::read_all;
@@ -196,11 +196,21 @@ impl StateView for CrowdedView {
         0
     }
 
-    fn current(&self, _: &[u8]) -> Result<Option<VersionMeta>, Infallible> {
+    fn staged_deletes(&self) -> &[StagedDelete] {
+        &[]
+    }
+
+    fn written(&self, _: &[u8]) -> Result<Option<VersionMeta>, Infallible> {
         Ok(None)
     }
 
-    fn scan(&self, _: &KeyRange, _: u64, _: &mut VersionVisitor<'_>) -> Result<(), Infallible> {
+    fn scan(
+        &self,
+        _: &KeyRange,
+        _: u64,
+        _: &Visits<'_>,
+        _: &mut VersionVisitor<'_>,
+    ) -> Result<(), Infallible> {
         Ok(())
     }
 

@@ -137,6 +137,11 @@ impl Clients {
         }
     }
 
+    /// What the cluster proposes itself, at this moment.
+    pub(crate) fn of_the_cluster(&self, operation: Operation) -> Command {
+        self.command(None, operation)
+    }
+
     fn command(&self, request_id: Option<RequestId>, operation: Operation) -> Command {
         Command {
             request_id: request_id.map(RequestName::from),

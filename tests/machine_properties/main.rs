@@ -18,11 +18,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chainfire::machine::{
-    Applied, Change, Session, StateView, VersionVisitor, apply, events, range, read_txn,
+    Applied, ApplyLimits, Change, Session, StateView, StoredAnswer, VersionVisitor, Visits, apply,
+    events, range, read_txn,
 };
 use chainfire::types::{
-    AccessTables, Answer, ClientId, Command, EventKind, KeyRange, KeyValue, OperationError,
-    RangeRequest, RequestName, Revision, Roster, VersionMeta,
+    AccessTables, Answer, ClientId, Command, EventKind, KeyRange, KeyValue, Operation,
+    OperationError, RangeRequest, RequestName, Revision, Roster, StagedDelete, VersionMeta,
 };
 
 use clients::Clients;
@@ -103,8 +104,45 @@ fn the_same_log_gives_the_same_state_on_every_member() {
     }
 }
 
+/// Limits at which nearly every delete of several keys is staged.
+const STAGING: ApplyLimits = ApplyLimits {
+    keys_visited_max: 65_536,
+    delete_keys_at_once_max: 1,
+    delete_step_keys: 1,
+    deletes_staged_max: 2,
+};
+
+#[test]
+fn staged_deletes_equal_plain_ones_at_every_step() {
+    let base_seed = std::env::var("CHAINFIRE_TEST_SEED")
+        .map_or(0, |seed| seed.parse().expect("CHAINFIRE_TEST_SEED is a number"));
+    let mut coverage = Coverage::new();
+    for history in 0..HISTORIES {
+        let mut history = History::new(base_seed + 5_000 + history);
+        history.limits = STAGING;
+        history.run(&mut coverage);
+    }
+    println!("from seed {} on: {coverage:#?}", base_seed + 5_000);
+    for expected in [
+        "delete staged",
+        "delete finished",
+        "several staged at once",
+        "put into a staged delete",
+        "retry of a staged delete",
+        "range of history",
+        "TooManyDeletes",
+        "DeleteUnderWay",
+    ] {
+        let seen = coverage.get(expected).copied().unwrap_or(0);
+        assert!(seen >= 5, "{expected:?} was seen {seen} times: the histories miss it");
+    }
+}
+
 /// One history, in the machine and in the model at once.
 struct History {
+    limits: ApplyLimits,
+    /// The events of each staged delete so far.
+    staged_events: BTreeMap<u64, Vec<Bytes>>,
     seed: u64,
     generator: Generator,
     clients: Clients,
@@ -119,7 +157,16 @@ impl History {
         let mut generator = Generator::new(seed);
         let clients = Clients::new(&mut generator);
         let (store, model) = (MemoryView::new(), Model::new());
-        Self { seed, generator, clients, store, model, applied: BTreeSet::new() }
+        Self {
+            limits: ApplyLimits::default(),
+            staged_events: BTreeMap::new(),
+            seed,
+            generator,
+            clients,
+            store,
+            model,
+            applied: BTreeSet::new(),
+        }
     }
 
     fn run(&mut self, coverage: &mut Coverage) {
@@ -133,9 +180,15 @@ impl History {
                 }
                 _ => self.read_txn(&place, coverage),
             }
-            if step % 50 == 0 {
+            if !self.store.deletes.is_empty() && self.generator.chance(12) {
+                self.go_on(&place, coverage);
+            }
+            if step % 50 == 0 || (self.limits == STAGING && step % 7 == 0) {
                 self.check_whole_state(&place);
             }
+        }
+        while !self.store.deletes.is_empty() {
+            self.go_on(&format!("seed {}, at the end", self.seed), coverage);
         }
         self.check_whole_state(&format!("seed {}, at the end", self.seed));
     }
@@ -148,24 +201,46 @@ impl History {
         let revisions = self.revisions();
         let command = self.clients.next_command(&mut self.generator, revisions);
         let sessions = self.store.sessions.len();
-        let applied = self.store.apply(&command);
-        let expected = self.model.apply(&command);
-        assert_eq!(applied.response, expected, "{place}: {command:?}");
+        let masked = masked_keys(&self.store);
+        let applied = self.store.apply_within(&command, &self.limits);
+        // What the store refuses for the sake of a staged delete, a plain one would not see.
+        let refused = match &applied.response {
+            Err(OperationError::TooManyDeletes { .. } | OperationError::DeleteUnderWay { .. }) => {
+                Some(applied.response.clone())
+            }
+            _ => None,
+        };
+        let expected = self.model.apply_or(&command, refused);
+        let told = as_plain(&applied.response, &expected);
+        assert_eq!(told, expected, "{place}: {command:?}");
+        if self.store.deletes.len() > 1 {
+            count(coverage, "several staged at once");
+        }
+        if applied.changes.iter().any(|it| matches!(it, Change::WriteTombstone { .. })) {
+            assert!(!masked.is_empty(), "{place}");
+            count(coverage, "put into a staged delete");
+        }
         assert_eq!(self.store.revision, self.model.revision(), "{place}: {command:?}");
         self.check_events(&applied, revisions.current, place);
         self.check_applied_once(&command, &applied, place);
         self.clients.answered(&mut self.generator, &command, &applied.response);
 
         match &applied.response {
+            Ok(Answer::DeleteStaged { .. }) if applied.changes.is_empty() => {
+                count(coverage, "retry of a staged delete");
+            }
             Ok(_) if applied.changes.is_empty() && command.request_id.is_some() => {
                 count(coverage, "retry answered");
             }
+            Ok(Answer::DeleteStaged { .. }) => count(coverage, "delete staged"),
             Ok(Answer::Put(_)) => count(coverage, "put"),
             Ok(Answer::DeleteRange(_)) => count(coverage, "delete"),
             Ok(Answer::Txn(_)) => count(coverage, "txn"),
             Ok(Answer::Compact(_)) => count(coverage, "compact"),
             Ok(Answer::RegisterMember) => count(coverage, "register"),
-            Ok(Answer::Access(_) | Answer::Cluster(_)) => unreachable!("none is generated"),
+            Ok(Answer::Access(_) | Answer::Cluster(_) | Answer::DeleteContinued { .. }) => {
+                unreachable!("none is generated")
+            }
             Err(error) => count(coverage, &name_of(error)),
         }
         if self.store.sessions.len() < sessions {
@@ -179,9 +254,55 @@ impl History {
         }
     }
 
+    /// One step of a staged delete, which changes nothing that anybody reads.
+    fn go_on(&mut self, place: &str, coverage: &mut Coverage) {
+        let index = self.generator.below(self.store.deletes.len() as u64) as usize;
+        // Now and then of one that is finished already.
+        let revision = self.store.deletes[index].revision - u64::from(self.generator.chance(5));
+        let command = self.clients.of_the_cluster(Operation::ContinueDelete { revision });
+        let applied = self.store.apply_within(&command, &self.limits);
+        let decided = Some(applied.response.clone());
+        assert_eq!(self.model.apply_or(&command, decided), applied.response, "{place}");
+        self.keep_staged_events(&applied, place);
+        for change in &applied.changes {
+            if let Change::FinishDelete { revision, deleted } = change {
+                let told = self.staged_events.remove(revision).unwrap_or_default();
+                assert_eq!(told.len() as u64, *deleted, "{place}, revision {revision}");
+                let told: BTreeSet<_> = told.into_iter().map(|key| (key, None)).collect();
+                let (before, after) = (revision - 1, *revision);
+                let expected = difference(self.model.state_at(before), self.model.state_at(after));
+                let expected: BTreeSet<_> =
+                    expected.into_iter().map(|(key, pair)| (key, pair.map(|_| ()))).collect();
+                assert_eq!(told, expected, "{place}, revision {revision}");
+                count(coverage, "delete finished");
+            }
+        }
+    }
+
+    /// Gathers the events of staged deletes: numbered from 0 without a gap.
+    fn keep_staged_events(&mut self, applied: &Applied, place: &str) {
+        for change in &applied.changes {
+            if let Change::WriteTombstone { key, revision } = change {
+                let told = self.staged_events.entry(revision.main).or_default();
+                assert_eq!(revision.sub as usize, told.len(), "{place}");
+                told.push(key.clone());
+            }
+        }
+    }
+
     /// The events are the difference of the two states, no more and no less.
-    fn check_events(&self, applied: &Applied, before: u64, place: &str) {
-        let mut told: Vec<_> = events(&applied.changes)
+    fn check_events(&mut self, applied: &Applied, before: u64, place: &str) {
+        self.keep_staged_events(applied, place);
+        if matches!(applied.response, Ok(Answer::DeleteStaged { .. })) {
+            return;
+        }
+        let plain: Vec<_> = applied
+            .changes
+            .iter()
+            .filter(|change| !matches!(change, Change::WriteTombstone { .. }))
+            .cloned()
+            .collect();
+        let mut told: Vec<_> = events(&plain)
             .map(|event| match event.kind {
                 EventKind::Put { meta, value } => {
                     (event.key.clone(), Some(pair(&event.key, &meta, value)), meta.mod_revision)
@@ -244,18 +365,23 @@ impl History {
         let Revisions { compacted, current } = self.revisions();
         for revision in compacted.max(1)..=current {
             let mut found = State::new();
-            let Ok(()) = self.store.scan(&KeyRange::all(), revision, &mut |key, meta| {
-                let Ok(value) = self.store.value(meta.mod_revision);
-                let stored = model::Stored {
-                    created: meta.create_revision,
-                    modified: meta.mod_revision.main,
-                    version: meta.version,
-                    lease: meta.lease,
-                    value,
-                };
-                found.insert(Bytes::copy_from_slice(key), stored);
-                std::ops::ControlFlow::Continue(())
-            });
+            let Ok(()) = self.store.scan(
+                &KeyRange::all(),
+                revision,
+                &Visits::unlimited(),
+                &mut |key, meta| {
+                    let Ok(value) = self.store.value(meta.mod_revision);
+                    let stored = model::Stored {
+                        created: meta.create_revision,
+                        modified: meta.mod_revision.main,
+                        version: meta.version,
+                        lease: meta.lease,
+                        value,
+                    };
+                    found.insert(Bytes::copy_from_slice(key), stored);
+                    std::ops::ControlFlow::Continue(())
+                },
+            );
             assert_eq!(found, *self.model.state_at(revision), "{place}, revision {revision}");
         }
         let mut remembered = BTreeMap::new();
@@ -267,12 +393,42 @@ impl History {
             };
             remembered.insert(session.client, expected);
         }
-        assert_eq!(self.store.sessions, remembered, "{place}");
+        let mut sessions = self.store.sessions.clone();
+        for (client, session) in &mut sessions {
+            for (sequence, answer) in &mut session.answers {
+                let expected = remembered.get(client).and_then(|it| it.answers.get(sequence));
+                if let Some(expected) = expected {
+                    *answer = as_plain(answer, expected);
+                }
+            }
+        }
+        assert_eq!(sessions, remembered, "{place}");
     }
 }
 
 fn count(coverage: &mut Coverage, what: &str) {
     *coverage.entry(what.to_owned()).or_default() += 1;
+}
+
+/// The answer to a delete that is staged, as a plain one's is known to be; any other as it is.
+fn as_plain(answer: &StoredAnswer, expected: &StoredAnswer) -> StoredAnswer {
+    match (answer, expected) {
+        (Ok(Answer::DeleteStaged { revision }), Ok(Answer::DeleteRange(plain)))
+            if plain.revision == *revision =>
+        {
+            expected.clone()
+        }
+        _ => answer.clone(),
+    }
+}
+
+/// The keys whose tombstones staged deletes owe.
+fn masked_keys(store: &MemoryView) -> Vec<Bytes> {
+    let is_masked = |key: &&Bytes| {
+        let (Ok(written), Ok(current)) = (store.written(key), store.current(key));
+        written.is_some() && current.is_none()
+    };
+    store.history.keys().filter(is_masked).cloned().collect()
 }
 
 /// The name of an error's variant.
@@ -324,17 +480,22 @@ impl StateView for WholeSessions<'_> {
         self.0.compact_revision()
     }
 
-    fn current(&self, key: &[u8]) -> Result<Option<VersionMeta>, Infallible> {
-        self.0.current(key)
+    fn staged_deletes(&self) -> &[StagedDelete] {
+        self.0.staged_deletes()
+    }
+
+    fn written(&self, key: &[u8]) -> Result<Option<VersionMeta>, Infallible> {
+        self.0.written(key)
     }
 
     fn scan(
         &self,
         range: &KeyRange,
         at: u64,
+        visits: &Visits<'_>,
         visit: &mut VersionVisitor<'_>,
     ) -> Result<(), Infallible> {
-        self.0.scan(range, at, visit)
+        self.0.scan(range, at, visits, visit)
     }
 
     fn value(&self, revision: Revision) -> Result<Bytes, Infallible> {

@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chainfire::machine::{StateView, range, read_txn};
-use chainfire::storage::{FatalWatch, StateStore};
-use chainfire::types::{ClientId, KeyRange, RequestName};
+use chainfire::machine::{ApplyLimits, StateView, range, read_txn};
+use chainfire::storage::{FatalWatch, StateOptions, StateStore};
+use chainfire::types::{ClientId, KeyRange, Operation, RequestName};
 use tempfile::TempDir;
 
 use crate::clients::Clients;
@@ -25,6 +25,7 @@ const REVISIONS_CHECKED: u64 = 40;
 
 struct History {
     seed: u64,
+    options: StateOptions,
     generator: Generator,
     clients: Clients,
     model: MemoryView,
@@ -35,13 +36,13 @@ struct History {
 }
 
 impl History {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, options: StateOptions) -> Self {
         let mut generator = Generator::new(seed);
         let clients = Clients::new(&mut generator);
         let path = TempDir::new().unwrap();
-        let (store, watch) = open(path.path(), unhurried()).unwrap();
+        let (store, watch) = open(path.path(), options.clone()).unwrap();
         let (model, seen_clients) = (MemoryView::new(), BTreeSet::new());
-        Self { seed, generator, clients, model, path, store, watch, seen_clients }
+        Self { seed, options, generator, clients, model, path, store, watch, seen_clients }
     }
 
     async fn run(&mut self) {
@@ -58,6 +59,12 @@ impl History {
                 self.check(&place);
             }
         }
+        while let Some(staged) = self.model.deletes.first() {
+            let operation = Operation::ContinueDelete { revision: staged.revision };
+            let command = self.clients.of_the_cluster(operation);
+            self.model.apply_within(&command, &self.options.apply_limits);
+            apply(&self.store, [entry(next_index(&self.store), &command)]).await.unwrap();
+        }
         self.check_what_is_kept().await;
         assert!(self.watch.current().is_none());
     }
@@ -70,8 +77,14 @@ impl History {
         let mut entries = Vec::new();
         for offset in 0..=self.generator.below(4) {
             let revisions = self.revisions();
-            let command = self.clients.next_command(&mut self.generator, revisions);
-            let applied = self.model.apply(&command);
+            let command = match self.model.deletes.first() {
+                Some(staged) if self.generator.chance(15) => {
+                    let operation = Operation::ContinueDelete { revision: staged.revision };
+                    self.clients.of_the_cluster(operation)
+                }
+                _ => self.clients.next_command(&mut self.generator, revisions),
+            };
+            let applied = self.model.apply_within(&command, &self.options.apply_limits);
             self.clients.answered(&mut self.generator, &command, &applied.response);
             if let Some(RequestName::Session(id)) = command.request_id {
                 self.seen_clients.insert(id.client);
@@ -95,15 +108,15 @@ impl History {
         self.store.shutdown();
         // The last handle holds the directory's lock.
         let (placeholder_path, path) = (TempDir::new().unwrap(), self.path.path());
-        self.store = open(placeholder_path.path(), unhurried()).unwrap().0;
-        (self.store, self.watch) = open(path, unhurried()).unwrap();
+        self.store = open(placeholder_path.path(), self.options.clone()).unwrap().0;
+        (self.store, self.watch) = open(path, self.options.clone()).unwrap();
     }
 
     /// Carries the state over by a snapshot, onto a store with something else in it.
     async fn move_to_another_directory(&mut self, place: &str) {
         let file = build_snapshot(&self.store).await.unwrap();
         let path = TempDir::new().unwrap();
-        let (store, watch) = open(path.path(), unhurried()).unwrap();
+        let (store, watch) = open(path.path(), self.options.clone()).unwrap();
         apply(&store, [crate::support::blank(0)]).await.unwrap();
         install_snapshot(&store, file).await.unwrap_or_else(|error| panic!("{place}: {error}"));
         assert_eq!(*store.applied().borrow(), *self.store.applied().borrow(), "{place}");
@@ -137,6 +150,7 @@ impl History {
             .map(|(node, address, client_addr)| (node, (address, client_addr)))
             .collect();
         assert_eq!(members, self.model.members, "{place}");
+        assert_eq!(view.staged_deletes(), self.model.deletes, "{place}");
     }
 
     /// Compaction leaves on the disk what the model leaves in memory, and nothing more.
@@ -157,6 +171,23 @@ async fn random_histories_agree_with_a_state_in_memory() {
     let base_seed = std::env::var("CHAINFIRE_TEST_SEED")
         .map_or(0, |seed| seed.parse().expect("CHAINFIRE_TEST_SEED is a number"));
     for seed in base_seed..base_seed + HISTORIES {
-        History::new(seed).run().await;
+        History::new(seed, unhurried()).run().await;
+    }
+}
+
+/// Nearly every delete of several keys is staged, and written out in many steps.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_histories_with_staged_deletes_agree_with_a_state_in_memory() {
+    let base_seed = std::env::var("CHAINFIRE_TEST_SEED")
+        .map_or(0, |seed| seed.parse().expect("CHAINFIRE_TEST_SEED is a number"));
+    let apply_limits = ApplyLimits {
+        delete_keys_at_once_max: 1,
+        delete_step_keys: 1,
+        deletes_staged_max: 3,
+        ..ApplyLimits::default()
+    };
+    for seed in base_seed + 900..base_seed + 900 + HISTORIES {
+        let options = StateOptions { apply_limits, ..unhurried() };
+        History::new(seed, options).run().await;
     }
 }

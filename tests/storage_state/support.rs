@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chainfire::consensus::{EncodedCommand, RaftEntry, RaftLogId};
-use chainfire::machine::StateView;
+use chainfire::machine::{StateView, Visits};
 use chainfire::storage::{
     DataDir, FatalSink, FatalWatch, Identity, NoHooks, SnapshotFile, StateOptions, StateStore,
     StorageError, View,
@@ -141,7 +141,7 @@ pub(crate) fn pairs<V: StateView<Error: std::fmt::Debug>>(
     at: u64,
 ) -> BTreeMap<Bytes, (VersionMeta, Bytes)> {
     let mut found = Vec::new();
-    view.scan(range, at, &mut |key, meta| {
+    view.scan(range, at, &Visits::unlimited(), &mut |key, meta| {
         found.push((Bytes::copy_from_slice(key), *meta));
         ControlFlow::Continue(())
     })

@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chainfire::machine::{
-    Applied, Change, Session, SessionLookup, StateView, StoredAnswer, VersionVisitor, apply,
+    Applied, ApplyLimits, Change, Session, SessionLookup, StateView, StoredAnswer, VersionVisitor,
+    Visits, apply_within,
 };
+use chainfire::types::staged_delete::covering;
 use chainfire::types::{
-    AccessTables, ClientId, Command, KeyRange, NodeId, PeerAddress, Principal, Revision, Roster,
-    VersionMeta,
+    AccessTables, Answer, ClientId, Command, KeyRange, NodeId, PeerAddress, Principal, Revision,
+    Roster, StagedDelete, VersionMeta,
 };
 
 /// One version of a key: what was put, or none for a tombstone.
@@ -34,6 +36,7 @@ pub(crate) struct MemoryView {
     pub(crate) members: BTreeMap<NodeId, (PeerAddress, String)>,
     pub(crate) access: Arc<AccessTables>,
     pub(crate) roster: Arc<Roster>,
+    pub(crate) deletes: Vec<StagedDelete>,
     /// How many writes the current main revision has.
     writes: u32,
 }
@@ -51,13 +54,19 @@ impl MemoryView {
             members: BTreeMap::new(),
             access: Arc::default(),
             roster: Arc::default(),
+            deletes: Vec::new(),
             writes: 0,
         }
     }
 
     /// Applies a command and its changes.
     pub(crate) fn apply(&mut self, command: &Command) -> Applied {
-        let Ok(applied) = apply(self, command);
+        self.apply_within(command, &ApplyLimits::default())
+    }
+
+    /// [`apply`](Self::apply) with other limits.
+    pub(crate) fn apply_within(&mut self, command: &Command, limits: &ApplyLimits) -> Applied {
+        let Ok(applied) = apply_within(self, command, limits);
         self.change_all(&applied.changes);
         applied
     }
@@ -100,13 +109,32 @@ impl MemoryView {
                 assert!(newest.1.is_some(), "a deleted key exists");
                 versions.push((revision, None));
             }
+            Change::StageDelete(staged) => {
+                assert_eq!(staged.revision, self.revision, "it is staged at the new revision");
+                let last = self.deletes.last();
+                assert!(last.is_none_or(|last| last.revision < staged.revision), "in order");
+                self.deletes.push(staged);
+            }
+            Change::WriteTombstone { key, revision } => self.write_tombstone(key, revision),
+            Change::AdvanceDelete { revision, cursor, deleted } => {
+                let staged = self.staged(revision);
+                assert!(cursor > staged.cursor, "a step gets on");
+                (staged.cursor, staged.deleted) = (cursor, deleted);
+            }
+            Change::FinishDelete { revision, .. } => {
+                self.staged(revision);
+                self.deletes.retain(|staged| staged.revision != revision);
+            }
             Change::Compact(revision) => self.compact(revision),
             Change::RecordAnswer { client, sequence, lowest_unanswered, now_ms, answer } => {
                 let session = self.sessions.entry(client).or_default();
                 self.silence.remove(&(session.last_active_ms, client));
                 session.last_active_ms = now_ms;
                 session.lowest_unanswered = lowest_unanswered;
-                assert_eq!(session.answers.insert(sequence, answer), None, "answered once");
+                let before = session.answers.insert(sequence, answer);
+                let may_be_replaced =
+                    matches!(before, None | Some(Ok(Answer::DeleteStaged { .. })));
+                assert!(may_be_replaced, "answered once, but for a delete that was staged");
                 session.answers = session.answers.split_off(&lowest_unanswered);
                 self.silence.insert((now_ms, client));
             }
@@ -123,6 +151,21 @@ impl MemoryView {
             }
             Change::SetRoster(roster) => self.roster = roster,
         }
+    }
+
+    fn staged(&mut self, revision: u64) -> &mut StagedDelete {
+        let found = self.deletes.iter_mut().find(|staged| staged.revision == revision);
+        found.expect("a change is of a delete that is staged")
+    }
+
+    fn write_tombstone(&mut self, key: Bytes, revision: Revision) {
+        let staged = self.staged(revision.main);
+        assert_eq!(revision.sub, staged.next_sub, "tombstones are counted");
+        staged.next_sub += 1;
+        let versions = self.history.get_mut(&key).expect("a deleted key has versions");
+        let (newest, meta) = *versions.last().expect("a key is kept while it has a version");
+        assert!(newest < revision && meta.is_some(), "what is deleted existed until then");
+        versions.push((revision, None));
     }
 
     fn expect_next(&mut self, revision: Revision) {
@@ -146,6 +189,15 @@ impl MemoryView {
         self.history.retain(|_, versions| !versions.is_empty());
     }
 
+    /// Whether every member has a record of the key, however far compaction is on its disk.
+    fn counts(&self, versions: &[Version], at: u64) -> bool {
+        let seen = versions.iter().rfind(|(revision, _)| revision.main <= at);
+        versions.last().is_some_and(|(newest, _)| newest.main > at)
+            || seen.is_some_and(|(revision, meta)| {
+                meta.is_some() || revision.main > self.compact_revision
+            })
+    }
+
     /// The newest version of a key at a main revision.
     fn version_at(versions: &[Version], at: u64) -> Option<VersionMeta> {
         versions.iter().rfind(|(revision, _)| revision.main <= at)?.1
@@ -163,7 +215,11 @@ impl StateView for MemoryView {
         self.compact_revision
     }
 
-    fn current(&self, key: &[u8]) -> Result<Option<VersionMeta>, Infallible> {
+    fn staged_deletes(&self) -> &[StagedDelete] {
+        &self.deletes
+    }
+
+    fn written(&self, key: &[u8]) -> Result<Option<VersionMeta>, Infallible> {
         let versions = self.history.get(key).map_or(&[][..], Vec::as_slice);
         Ok(Self::version_at(versions, self.revision))
     }
@@ -172,11 +228,16 @@ impl StateView for MemoryView {
         &self,
         range: &KeyRange,
         at: u64,
+        visits: &Visits<'_>,
         visit: &mut VersionVisitor<'_>,
     ) -> Result<(), Infallible> {
         assert!(at >= self.compact_revision && at <= self.revision, "{at} is readable");
         for (key, versions) in self.history.range::<[u8], _>(range.bounds()) {
+            if visits.key(key, self.counts(versions, at)).is_break() {
+                break;
+            }
             if let Some(meta) = Self::version_at(versions, at)
+                && covering(&self.deletes, key, meta.mod_revision.main, at).is_none()
                 && visit(key, &meta).is_break()
             {
                 break;

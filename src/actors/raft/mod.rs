@@ -10,6 +10,7 @@ mod actor;
 mod clock;
 mod config;
 mod continuity;
+mod deletes;
 mod handle;
 mod install;
 mod membership;

@@ -54,7 +54,7 @@ impl RaftHandle {
                 Leadership::Unknown => Attempt::NotTaken("no leader is known".to_owned()),
             };
             match attempt {
-                Attempt::Done(result) => return result,
+                Attempt::Done(result) => return self.finished(result, deadline).await,
                 Attempt::NotTaken(reason) => self.await_leader(give_up, reason).await?,
             }
         }

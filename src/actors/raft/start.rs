@@ -8,6 +8,7 @@ use openraft::errors::{InitializeError, RaftError};
 
 use super::clock::ReplicatedClock;
 use super::config::openraft_config;
+use super::deletes;
 use super::handle::{NodeDescription, ProposalCounts, Raft, RaftHandle, Shared};
 use super::network::Network;
 use super::read_index::ReadBarrier;
@@ -80,7 +81,9 @@ pub async fn start(parts: ConsensusParts) -> Result<RaftHandle, ConsensusError> 
         heard: std::sync::Mutex::new(clock::monotonic()),
         install_gate: tokio::sync::RwLock::new(()),
     };
-    Ok(RaftHandle { shared: Arc::new(shared) })
+    let raft = RaftHandle { shared: Arc::new(shared) };
+    tokio::spawn(deletes::drive(raft.clone()));
+    Ok(raft)
 }
 
 /// Has the node stand for election only while it trusts what it holds. Ends with consensus.

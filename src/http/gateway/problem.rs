@@ -144,6 +144,13 @@ impl From<OperationError> for Problem {
             OperationError::JoinRefused { .. } | OperationError::OtherIncarnation { .. } => {
                 (StatusCode::CONFLICT, "Refused")
             }
+            OperationError::TooManyKeysVisited { .. } => {
+                (StatusCode::BAD_REQUEST, "TooManyKeysVisited")
+            }
+            OperationError::TooManyDeletes { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "TooManyDeletes")
+            }
+            OperationError::DeleteUnderWay { .. } => (StatusCode::CONFLICT, "DeleteUnderWay"),
             _ => (StatusCode::BAD_REQUEST, "InvalidRequest"),
         };
         Self::new(status, code, error.to_string())
@@ -174,6 +181,10 @@ impl From<RequestError> for Problem {
                 Self::new(StatusCode::FORBIDDEN, "AccessDenied", message)
             }
             RequestError::Refused { .. } => Self::new(StatusCode::CONFLICT, "Refused", message),
+            RequestError::DeleteUnderWay { .. } => {
+                Self::new(StatusCode::GATEWAY_TIMEOUT, "DeleteUnderWay", message)
+                    .retry_after(RETRY_AFTER_SECONDS)
+            }
         }
     }
 }

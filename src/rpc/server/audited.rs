@@ -66,7 +66,8 @@ pub(super) fn revision_of(answer: &Answer) -> u64 {
         Answer::Txn(answer) => answer.revision,
         Answer::Compact(answer) => answer.revision,
         Answer::Access(answer) => answer.auth_revision,
-        Answer::RegisterMember | Answer::Cluster(_) => 0,
+        Answer::DeleteStaged { revision } => *revision,
+        Answer::RegisterMember | Answer::Cluster(_) | Answer::DeleteContinued { .. } => 0,
     }
 }
 
@@ -80,6 +81,7 @@ pub(super) fn action(asked: Asked<'_>) -> &'static str {
         Asked::Operation(Operation::RegisterMember { .. }) => "register_member",
         Asked::Operation(Operation::Access(operation)) => access_action(operation),
         Asked::Operation(Operation::Cluster(_)) => "cluster",
+        Asked::Operation(Operation::ContinueDelete { .. }) => "continue_delete",
         Asked::Range(_) => "range",
         Asked::ReadTxn(_) => "read_txn",
         Asked::Cluster(request) => cluster_action(request),

@@ -53,7 +53,7 @@ pub(super) fn operation_bytes(operation: &Operation) -> usize {
         Operation::Put(put) => put_bytes(put),
         Operation::DeleteRange(delete) => range_bytes(&delete.range),
         Operation::Txn(txn) => txn_bytes(txn),
-        Operation::Compact(_) => PART_BYTES,
+        Operation::Compact(_) | Operation::ContinueDelete { .. } => PART_BYTES,
         Operation::RegisterMember { address, client_addr, .. } => {
             address.name.len() + address.peer_addr.len() + client_addr.len() + PART_BYTES
         }
@@ -102,7 +102,11 @@ pub(super) fn answer_bytes(answer: &Answer) -> usize {
         Answer::DeleteRange(delete) => PART_BYTES + pairs_bytes(&delete.prev_kvs),
         Answer::Txn(txn) => txn_answer_bytes(txn),
         Answer::Access(_) => ACCESS_BYTES,
-        Answer::Compact(_) | Answer::RegisterMember | Answer::Cluster(_) => PART_BYTES,
+        Answer::Compact(_)
+        | Answer::RegisterMember
+        | Answer::Cluster(_)
+        | Answer::DeleteStaged { .. }
+        | Answer::DeleteContinued { .. } => PART_BYTES,
     }
 }
 

@@ -121,6 +121,7 @@ pub(super) fn error_kind(error: &RequestError) -> &'static str {
         RequestError::DeadlinePassed => "deadline",
         RequestError::Invalid { .. } => "invalid",
         RequestError::Refused { .. } => "refused",
+        RequestError::DeleteUnderWay { .. } => "under_way",
     }
 }
 

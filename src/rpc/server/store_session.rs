@@ -365,6 +365,9 @@ fn refuse_not_for_clients(operation: &Operation) -> Result<(), RequestError> {
         Operation::Access(_) => Err(RequestError::Invalid {
             reason: "users, roles and keys are changed by calls of their own".to_owned(),
         }),
+        Operation::ContinueDelete { .. } => Err(RequestError::Invalid {
+            reason: "the cluster goes on with a delete by itself".to_owned(),
+        }),
         Operation::RegisterMember { .. } | Operation::Cluster(_) => Err(RequestError::Invalid {
             reason: "only nodes publish what they are; use 'chainfire member'".to_owned(),
         }),

@@ -13,6 +13,7 @@ use openraft::EntryPayload;
 use openraft::storage::EntryResponder;
 
 use super::change_hash::ChangeHasher;
+use super::deletes;
 use super::head::Head;
 use super::shared::Shared;
 use super::view::View;
@@ -181,7 +182,8 @@ impl<'a> Applier<'a> {
                 let command = Command::decode(&encoded.0).map_err(|source| {
                     StorageError::UnreadableCommand { index: log_id.index, source }
                 })?;
-                let applied = machine::apply(&self.view, &command)?;
+                let applied =
+                    machine::apply_within(&self.view, &command, &self.shared.options.apply_limits)?;
                 Ok(Effect {
                     response: ApplyResponse(Some(applied.response)),
                     changes: applied.changes,
@@ -217,6 +219,9 @@ impl<'a> Applier<'a> {
         if head.access.revision != self.view.access.revision {
             self.view.access = std::sync::Arc::clone(&head.access);
         }
+        if !std::sync::Arc::ptr_eq(&head.position.deletes, &self.view.deletes) {
+            self.view.deletes = std::sync::Arc::clone(&head.position.deletes);
+        }
         if !std::sync::Arc::ptr_eq(&head.roster, &self.view.roster) {
             self.view.roster = std::sync::Arc::clone(&head.roster);
         }
@@ -245,7 +250,7 @@ impl<'a> Applier<'a> {
 fn take_changes(shared: &Shared, head: &mut Head, changes: Vec<Change>) -> usize {
     let active = std::sync::Arc::clone(&head.active);
     let mut contents = active.write();
-    let mut bytes = 0;
+    let (mut bytes, mut deletes_changed, mut finished) = (0, false, None);
     for change in changes {
         match &change {
             Change::SetRevision(revision) => head.position.revision = *revision,
@@ -268,6 +273,16 @@ fn take_changes(shared: &Shared, head: &mut Head, changes: Vec<Change>) -> usize
                 head.access = std::sync::Arc::new(head.access.edited(*revision, edits));
                 shared.access.send_replace(std::sync::Arc::clone(&head.access));
             }
+            Change::StageDelete(_)
+            | Change::WriteTombstone { .. }
+            | Change::AdvanceDelete { .. }
+            | Change::FinishDelete { .. } => {
+                deletes::change(&mut head.position.deletes, &change);
+                if let Change::FinishDelete { revision, deleted } = &change {
+                    finished = Some((*revision, *deleted));
+                }
+                deletes_changed = true;
+            }
             Change::SetRoster(roster) => {
                 head.roster = std::sync::Arc::clone(roster);
                 shared.roster.send_replace(std::sync::Arc::clone(roster));
@@ -275,6 +290,14 @@ fn take_changes(shared: &Shared, head: &mut Head, changes: Vec<Change>) -> usize
             Change::Put { .. } | Change::Delete { .. } => {}
         }
         bytes += contents.push(change);
+    }
+    if deletes_changed {
+        shared.deletes.send_modify(|deletes| {
+            deletes.open = std::sync::Arc::clone(&head.position.deletes);
+            if let Some((revision, deleted)) = finished {
+                deletes.remember(revision, deleted);
+            }
+        });
     }
     bytes
 }

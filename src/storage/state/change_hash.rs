@@ -113,6 +113,21 @@ fn put_change(buffer: &mut Vec<u8>, change: &Change, hasher: &mut SipHasher13) {
             buffer.push(8);
             put_postcard(buffer, &**roster);
         }
+        Change::StageDelete(staged) => {
+            buffer.push(9);
+            put_postcard(buffer, staged);
+        }
+        Change::WriteTombstone { key, revision } => {
+            put_numbers(buffer, 10, &[revision.main, revision.sub.into()]);
+            put_bytes(buffer, key);
+        }
+        Change::AdvanceDelete { revision, cursor, deleted } => {
+            put_numbers(buffer, 11, &[*revision, *deleted]);
+            put_bytes(buffer, cursor);
+        }
+        Change::FinishDelete { revision, deleted } => {
+            put_numbers(buffer, 12, &[*revision, *deleted]);
+        }
     }
 }
 
@@ -239,6 +254,16 @@ mod tests {
         assert_ne!(hasher.after(StateHash::EMPTY, LOG_ID, 6, &[], None), one, "the time");
         let next = LogId { index: 10, ..LOG_ID };
         assert_ne!(hasher.after(StateHash::EMPTY, next, 5, &[], None), one, "the entry");
+        let (revision, deleted, key) = (Revision::new(2, 0), 1, Bytes::from("k"));
+        let staged = [
+            Change::WriteTombstone { key: key.clone(), revision },
+            Change::Delete { key: key.clone(), revision },
+            Change::AdvanceDelete { revision: 2, cursor: key, deleted },
+            Change::FinishDelete { revision: 2, deleted },
+        ];
+        let hashes: std::collections::BTreeSet<_> =
+            staged.iter().map(|change| after(std::slice::from_ref(change)).to_string()).collect();
+        assert_eq!(hashes.len(), staged.len(), "steps of a delete");
         let membership = MembershipConfig::default();
         let set = hasher.after(StateHash::EMPTY, LOG_ID, 5, &[], Some(&membership));
         assert_ne!(set, one, "a membership");

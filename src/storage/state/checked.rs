@@ -50,6 +50,7 @@ impl Place {
         Self::Of(Table::Members),
         Self::Of(Table::Meta),
         Self::Of(Table::Access),
+        Self::Of(Table::Tombstones),
         Self::Recent,
     ];
 
@@ -106,10 +107,10 @@ pub(crate) fn open_all(
     let created =
         environment.heed().create_databases_and_commit(environment.write()?, |opener, txn| {
             let mut create = |place: Place| opener.create_database(txn, Some(place.name()));
-            let [a, b, c, d, e, f, g, h] = Place::ALL;
+            let [a, b, c, d, e, f, g, h, i] = Place::ALL;
             let [a, b, c, d] = [create(a)?, create(b)?, create(c)?, create(d)?];
-            let [e, f, g, h] = [create(e)?, create(f)?, create(g)?, create(h)?];
-            let created = [a, b, c, d, e, f, g, h];
+            let [e, f, g, h, i] = [create(e)?, create(f)?, create(g)?, create(h)?, create(i)?];
+            let created = [a, b, c, d, e, f, g, h, i];
             heed::Result::Ok(CommitOrAbort::<_, std::convert::Infallible>::Commit(created))
         });
     let created = created.map_err(|source| environment.error("create tables in", source))?;

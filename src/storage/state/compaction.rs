@@ -13,6 +13,9 @@
 //! it points to), and each tombstone itself. So a compaction looks at the changes since the last
 //! one, however much older data is kept.
 //!
+//! The tombstones that a staged delete wrote lie in a table of their own, and are met in the order
+//! of revisions all the same. One that is not written out as a whole is never reached.
+//!
 //! A tombstone exactly at C stays, for watchers that start there; the next compaction begins at C,
 //! not after it, and takes it then.
 //!
@@ -75,7 +78,7 @@ pub(crate) fn compact_step(
     };
     for version in &seen {
         if let Some(previous) = version.previous {
-            writer.delete(Table::History, &encode_revision(previous))?;
+            remove_version(writer, previous)?;
         }
         if version.is_tombstone && version.revision.main < progress.target {
             remove_tombstone(writer, version)?;
@@ -96,9 +99,18 @@ fn look(
     let first = encode_revision(progress.cursor);
     let last = encode_revision(Revision::new(progress.target, u32::MAX));
     let bounds = (Bound::Included(&first[..]), Bound::Included(&last[..]));
-    let records = tables.table(Table::History).range(writer.txn(), bounds)?;
+    let range_of = |table| tables.table(table).range(writer.txn(), bounds);
+    let mut history = range_of(Table::History)?.peekable();
+    let mut staged = range_of(Table::Tombstones)?.peekable();
     let mut seen = Vec::with_capacity(limit.min(1_024));
-    for record in records.take(limit) {
+    while seen.len() < limit {
+        let is_staged = match (history.peek(), staged.peek()) {
+            (Some(Ok((ours, _))), Some(Ok((other, _)))) => other < ours,
+            (None, _) | (_, Some(Err(_))) => true,
+            _ => false,
+        };
+        let next = if is_staged { staged.next() } else { history.next() };
+        let Some(record) = next else { break };
         let (revision, bytes) = record?;
         let revision: &[u8; REVISION_BYTES] = revision.try_into().map_err(|_| {
             tables.broken(Table::History, format!("a key has {} bytes", revision.len()))
@@ -115,8 +127,17 @@ fn look(
     Ok(seen)
 }
 
+/// Removes a version, wherever it lies.
+fn remove_version(writer: &mut TableWriter<'_>, revision: Revision) -> Result<(), StorageError> {
+    let key = encode_revision(revision);
+    if !writer.delete(Table::History, &key)? {
+        writer.delete(Table::Tombstones, &key)?;
+    }
+    Ok(())
+}
+
 fn remove_tombstone(writer: &mut TableWriter<'_>, version: &Seen) -> Result<(), StorageError> {
-    writer.delete(Table::History, &encode_revision(version.revision))?;
+    remove_version(writer, version.revision)?;
     let newest = writer.tables().key_record(writer.txn(), &version.key)?;
     if newest.is_some_and(|newest| newest.revision == version.revision) {
         writer.delete(Table::Keys, &version.key)?;

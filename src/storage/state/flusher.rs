@@ -77,7 +77,7 @@ fn flush(shared: &Shared) -> Result<(), StorageError> {
     release(shared, &frozen, &overflowed);
     let changes = frozen.generation.read().changes();
     shared.hooks.state_committed(changes, started.elapsed().as_secs_f64());
-    let pending = flushing.compaction_pending(frozen.position.compact_revision);
+    let pending = flushing.compaction_pending(frozen.position.removable_revision());
     shared.control.set_compacting(pending.is_some());
     Ok(())
 }
@@ -91,7 +91,7 @@ fn write(
         writer.divert_history();
     }
     let overflowed = writer.write_generation(&frozen.generation.read())?;
-    let compaction = match before.compaction_pending(frozen.position.compact_revision) {
+    let compaction = match before.compaction_pending(frozen.position.removable_revision()) {
         Some(pending) => compact_step(&mut writer, pending, STEP_BESIDE_A_FLUSH)?,
         None => before.compaction,
     };
@@ -159,7 +159,7 @@ fn compact_alone(shared: &Shared) -> Result<(), StorageError> {
     let tables = Arc::clone(&shared.head().tables);
     let mut writer = TableWriter::begin(&tables)?;
     let mut meta = tables.meta(writer.txn())?;
-    let Some(pending) = flushing.compaction_pending(meta.compact_revision) else {
+    let Some(pending) = flushing.compaction_pending(meta.removable_revision()) else {
         shared.control.set_compacting(false);
         return Ok(());
     };

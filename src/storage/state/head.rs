@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::change_hash::RecentHashes;
 use super::layout::members::MemberRecord;
-use super::layout::meta::{BacklogMark, CompactionProgress, StateMeta};
+use super::layout::meta::{BacklogMark, CompactionProgress, StateMeta, removable_revision};
 use super::memtable::Generation;
 use super::tables::Tables;
 use crate::consensus::{
@@ -13,7 +13,7 @@ use crate::consensus::{
     membership_to_openraft,
 };
 use crate::storage::StorageError;
-use crate::types::{AccessTables, LogId, NodeId, Roster, StateHash};
+use crate::types::{AccessTables, LogId, NodeId, Roster, StagedDelete, StateHash};
 
 /// How far the state is, as everybody may see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub(crate) struct Position {
     pub(crate) leader_time_ms: u64,
     /// Of the changes that led here.
     pub(crate) hash: StateHash,
+    /// Deletes that are visible and not written out yet, in the order of their revisions.
+    pub(crate) deletes: Arc<Vec<StagedDelete>>,
 }
 
 impl Position {
@@ -52,6 +54,7 @@ impl Position {
             compact_revision: meta.compact_revision,
             leader_time_ms: meta.leader_time_ms,
             hash: meta.hash,
+            deletes: Arc::clone(&meta.deletes),
         })
     }
 
@@ -70,8 +73,14 @@ impl Position {
             leader_time_ms: self.leader_time_ms,
             hash: self.hash,
             compaction,
+            deletes: Arc::clone(&self.deletes),
             backlog,
         }
+    }
+
+    /// See [`StateMeta::removable_revision`].
+    pub(crate) fn removable_revision(&self) -> u64 {
+        removable_revision(self.compact_revision, &self.deletes)
     }
 
     /// What everybody may see.

@@ -121,6 +121,8 @@ fn switch(shared: &Shared, loaded: Loaded) -> Result<EpochDirectory, StorageErro
     shared.durable.send_replace(head.position.applied);
     shared.peer_addrs.send_replace(head.peer_addrs());
     shared.roster.send_replace(Arc::clone(&head.roster));
+    let deletes = Arc::clone(&head.position.deletes);
+    shared.deletes.send_modify(|known| known.open = deletes);
     drop(head);
     // Outside the lock: the old environment may be closed by it.
     drop(old_head);

@@ -6,10 +6,12 @@
 //! its older LMDB transaction lacks, for as long as it lives.
 //!
 //! Invariants:
-//! - records are in revision order, within a generation and from one to the next;
+//! - records are in revision order, within a generation and from one to the next, but for the
+//!   tombstones that a staged delete writes in its steps; each key's records are always in order;
 //! - a frozen generation never changes;
 //! - a reader at main revision R ignores every record above R, so what is being added while it
-//!   reads is invisible to it.
+//!   reads is invisible to it; a tombstone of a staged delete that is added says what the reader
+//!   takes for granted.
 //!
 //! Pure memory: nothing here fails.
 
@@ -51,6 +53,17 @@ pub(crate) struct MemoryRecord {
     pub(crate) version: VisibleVersion,
     /// Empty in a tombstone.
     pub(crate) value: Bytes,
+    /// Whether it is a tombstone that a staged delete wrote in its steps, at a revision of the past.
+    pub(crate) is_staged: bool,
+}
+
+/// What a generation knows of a key for a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SeenKey {
+    /// The newest version at or below the revision read; none when there is none here.
+    pub(crate) visible: Option<VisibleVersion>,
+    /// Whether there is a later one.
+    pub(crate) has_later: bool,
 }
 
 /// Where a key's records are, ascending.
@@ -70,6 +83,10 @@ pub(crate) struct Generation {
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     records: Vec<MemoryRecord>,
+    /// The records that are not staged, by place, once there is one that is; else empty, for then it
+    /// is all of them.
+    in_order: Vec<u32>,
+    has_staged: bool,
     keys: BTreeMap<Bytes, KeySlot>,
     sessions: HashMap<ClientId, SessionDelta>,
     members: BTreeMap<NodeId, MemberRecord>,
@@ -95,20 +112,22 @@ impl Generation {
 impl Contents {
     /// Adds a change; answers the memory it takes, in bytes.
     ///
-    /// `SetRevision` and `Compact` are not kept here: they belong to the head of the state.
+    /// `SetRevision`, `Compact` and how far staged deletes are is not kept here: it belongs to the head of the state.
     pub(crate) fn push(&mut self, change: Change) -> usize {
         self.changes += 1;
         match change {
-            Change::SetRevision(_) | Change::Compact(_) => 0,
+            Change::SetRevision(_)
+            | Change::Compact(_)
+            | Change::StageDelete(_)
+            | Change::AdvanceDelete { .. }
+            | Change::FinishDelete { .. } => 0,
             Change::Put { key, meta, value } => {
                 let live = Some(LiveVersion::from(&meta));
                 let version = VisibleVersion { revision: meta.mod_revision, live };
-                self.push_record(MemoryRecord { key, version, value })
+                self.push_record(MemoryRecord { key, version, value, is_staged: false })
             }
-            Change::Delete { key, revision } => {
-                let version = VisibleVersion { revision, live: None };
-                self.push_record(MemoryRecord { key, version, value: Bytes::new() })
-            }
+            Change::Delete { key, revision } => self.push_tombstone(key, revision, false),
+            Change::WriteTombstone { key, revision } => self.push_tombstone(key, revision, true),
             Change::RecordAnswer { client, sequence, lowest_unanswered, now_ms, answer } => {
                 let delta = self.sessions.entry(client).or_default();
                 delta.record(sequence, lowest_unanswered, now_ms, answer)
@@ -137,13 +156,22 @@ impl Contents {
         }
     }
 
+    fn push_tombstone(&mut self, key: Bytes, revision: Revision, is_staged: bool) -> usize {
+        let version = VisibleVersion { revision, live: None };
+        self.push_record(MemoryRecord { key, version, value: Bytes::new(), is_staged })
+    }
+
     fn push_record(&mut self, record: MemoryRecord) -> usize {
-        debug_assert!(
-            self.records.last().is_none_or(|last| last.version.revision < record.version.revision),
-            "changes come in revision order"
-        );
+        if record.is_staged && !self.has_staged {
+            let places = 0..self.records.len();
+            self.in_order = places.map(|place| u32::try_from(place).unwrap_or(u32::MAX)).collect();
+            self.has_staged = true;
+        }
         let bytes = record.key.len() + record.value.len() + RECORD_OVERHEAD_BYTES;
         let index = u32::try_from(self.records.len()).expect("a generation's bytes are bounded");
+        if self.has_staged && !record.is_staged {
+            self.in_order.push(index);
+        }
         match self.keys.get_mut(&record.key) {
             Some(slot) => {
                 slot.older.push(slot.newest);
@@ -158,7 +186,7 @@ impl Contents {
         bytes
     }
 
-    /// Every version, in revision order.
+    /// Every version, in the order in which they were pushed: each key's in revision order.
     pub(crate) fn records(&self) -> &[MemoryRecord] {
         &self.records
     }
@@ -208,27 +236,32 @@ impl Contents {
         if self.records.first()?.version.revision > revision {
             return None;
         }
-        let index =
-            self.records.binary_search_by_key(&revision, |record| record.version.revision).ok()?;
+        let revision_of = |record: &MemoryRecord| record.version.revision;
+        let index = if self.has_staged {
+            let of = |place: &u32| revision_of(&self.records[*place as usize]);
+            self.in_order[self.in_order.binary_search_by_key(&revision, of).ok()?] as usize
+        } else {
+            self.records.binary_search_by_key(&revision, revision_of).ok()?
+        };
         Some(&self.records[index].value)
     }
 
-    /// Collects up to `limit` keys from `bounds`, ascending, each with its newest version at or
-    /// below `at`. Answers whether the bounds are exhausted.
+    /// Collects up to `limit` keys from `bounds`, ascending, each with what is known of it for a read
+    /// at `at`. Answers whether the bounds are exhausted.
     pub(crate) fn collect(
         &self,
         bounds: (Bound<&[u8]>, Bound<&[u8]>),
         at: u64,
         limit: usize,
-        into: &mut VecDeque<(Bytes, VisibleVersion)>,
+        into: &mut VecDeque<(Bytes, SeenKey)>,
     ) -> bool {
         for (key, slot) in self.keys.range::<[u8], _>(bounds) {
-            if let Some(version) = self.slot_at(slot, at) {
-                if into.len() == limit {
-                    return false;
-                }
-                into.push_back((key.clone(), version));
+            if into.len() == limit {
+                return false;
             }
+            let newest = self.records[slot.newest as usize].version.revision;
+            let visible = self.slot_at(slot, at);
+            into.push_back((key.clone(), SeenKey { visible, has_later: newest.main > at }));
         }
         true
     }
@@ -257,7 +290,9 @@ mod tests {
     fn all(contents: &Contents, at: u64, limit: usize) -> (Vec<(Bytes, VisibleVersion)>, bool) {
         let mut found = VecDeque::new();
         let done = contents.collect((Bound::Unbounded, Bound::Unbounded), at, limit, &mut found);
-        (found.into(), done)
+        let visible =
+            found.into_iter().filter_map(|(key, seen)| seen.visible.map(|version| (key, version)));
+        (visible.collect(), done)
     }
 
     #[test]
@@ -268,7 +303,27 @@ mod tests {
         }
         assert!(!all(&contents, 9, 2).1);
         assert!(all(&contents, 9, 3).1);
-        assert!(all(&contents, 3, 2).1, "what is above the revision is not more");
+        let mut found = VecDeque::new();
+        contents.collect((Bound::Unbounded, Bound::Unbounded), 3, 9, &mut found);
+        let later: Vec<_> = found.iter().map(|(_, seen)| seen.has_later).collect();
+        assert_eq!(later, [false, false, true], "what is above the revision is told, not shown");
+    }
+
+    #[test]
+    fn a_tombstone_of_the_past_hides_no_value_and_keeps_its_keys_order() {
+        let mut contents = Contents::default();
+        contents.push(put("a", 2, 0));
+        contents.push(put("b", 4, 0));
+        for (key, sub) in [("a", 0), ("z", 1)] {
+            let (key, revision) = (Bytes::copy_from_slice(key.as_bytes()), Revision::new(3, sub));
+            contents.push(Change::WriteTombstone { key, revision });
+        }
+        contents.push(put("a", 5, 0));
+        for main in [2, 4, 5] {
+            assert!(contents.value(Revision::new(main, 0)).is_some(), "{main}");
+        }
+        let seen = |at| contents.version_at(b"a", at).map(|version| version.live.is_some());
+        assert_eq!([2, 3, 4, 5].map(seen), [Some(true), Some(false), Some(false), Some(true)]);
     }
 
     proptest! {

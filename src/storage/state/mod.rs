@@ -32,6 +32,7 @@ mod change_hash;
 mod checked;
 mod compaction;
 mod control;
+mod deletes;
 mod epoch;
 mod export;
 mod fill;
@@ -54,6 +55,7 @@ mod tables;
 mod view;
 mod write;
 
+pub use deletes::StagedDeletes;
 pub use head::Applied;
 pub use options::StateOptions;
 pub use raft::SnapshotBuilder;

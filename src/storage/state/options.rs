@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::machine::ApplyLimits;
+
 /// How a [`StateStore`](super::StateStore) is opened.
 #[derive(Clone, Debug)]
 pub struct StateOptions {
@@ -23,6 +25,8 @@ pub struct StateOptions {
     /// The flusher rests between two of them for this long at least, and as long as there is some
     /// in the file for several times as long as the one before took.
     pub settle_rest: Duration,
+    /// What one command may do. *Replicated:* tests alone use others than the default.
+    pub apply_limits: ApplyLimits,
     /// Entries must be applied without gaps. Only openraft's conformance suite, which skips
     /// indexes, runs without.
     pub consecutive_entries: bool,
@@ -38,6 +42,7 @@ impl Default for StateOptions {
             install_history_bytes: 8 << 20,
             settle_bytes: 4 << 20,
             settle_rest: Duration::from_millis(20),
+            apply_limits: ApplyLimits::default(),
             consecutive_entries: true,
         }
     }

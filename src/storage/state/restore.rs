@@ -73,7 +73,12 @@ fn is_of_the_old_cluster(table: Table, key: &[u8]) -> bool {
     match table {
         Table::Members => true,
         Table::Meta => key == ROSTER_KEY,
-        Table::Keys | Table::History | Table::Sessions | Table::Answers | Table::Access => false,
+        Table::Keys
+        | Table::History
+        | Table::Sessions
+        | Table::Answers
+        | Table::Access
+        | Table::Tombstones => false,
     }
 }
 

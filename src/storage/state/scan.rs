@@ -16,9 +16,9 @@ use bytes::Bytes;
 use super::checked::Records;
 use super::layout::Table;
 use super::layout::keys::KeyRecord;
-use super::memtable::{Generation, VisibleVersion};
+use super::memtable::{Generation, SeenKey, VisibleVersion};
 use super::tables::TableReader;
-use crate::machine::VersionVisitor;
+use crate::machine::{VersionVisitor, Visits};
 use crate::storage::StorageError;
 use crate::types::KeyRange;
 
@@ -27,38 +27,54 @@ const FIRST_CHUNK_KEYS: usize = 16;
 /// Keys collected from a generation at a time, at most.
 const CHUNK_KEYS_MAX: usize = 512;
 
-/// Visits the keys of `range` that exist at main revision `at`, ascending. `generations` are the
-/// newest first.
+/// What a scan reads at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    /// The main revision.
+    pub(crate) at: u64,
+    /// The one last compacted.
+    pub(crate) compact_revision: u64,
+}
+
+/// Visits the keys of `range` that exist at a moment, ascending, and tells `visits` of each key on
+/// the way. `generations` are the newest first.
 pub(crate) fn scan<'a>(
     generations: impl Iterator<Item = &'a Generation>,
     reader: &TableReader,
     range: &KeyRange,
-    at: u64,
+    moment: Moment,
+    visits: &Visits<'_>,
     visit: &mut VersionVisitor<'_>,
 ) -> Result<(), StorageError> {
     let mut memory: Vec<MemoryCursor<'_>> = Vec::with_capacity(2);
-    memory.extend(generations.map(|generation| MemoryCursor::new(generation, range, at)));
+    memory.extend(generations.map(|generation| MemoryCursor::new(generation, range, moment.at)));
     let mut disk = DiskCursor::new(reader, range)?;
+    let mut each = |key: &[u8], seen: SeenKey| {
+        visits.key(key, counts(seen, moment.compact_revision))?;
+        match seen.visible.and_then(VisibleVersion::existing) {
+            Some(meta) => visit(key, &meta),
+            None => ControlFlow::Continue(()),
+        }
+    };
     loop {
         let first = memory.iter_mut().filter_map(MemoryCursor::peek).min().cloned();
         let flow = match (first, disk.next) {
             (None, None) => return Ok(()),
             (Some(key), on_disk) if on_disk.is_none_or(|(other, _)| key[..] <= *other) => {
-                if on_disk.is_some_and(|(other, _)| key[..] == *other) {
+                let mut seen = take_newest(&mut memory, &key);
+                if let Some((_, record)) = on_disk.filter(|(other, _)| key[..] == **other) {
+                    if seen.visible.is_none() {
+                        let on_disk = resolve(reader, &record, moment.at)?;
+                        seen.visible = on_disk.visible;
+                    }
                     disk.advance()?;
                 }
-                match take_newest(&mut memory, &key).existing() {
-                    Some(meta) => visit(&key, &meta),
-                    None => ControlFlow::Continue(()),
-                }
+                each(&key, seen)
             }
             (_, Some((key, record))) => {
-                let version = reader.resolve(&record, at)?;
+                let seen = resolve(reader, &record, moment.at)?;
                 disk.advance()?;
-                match version.and_then(VisibleVersion::existing) {
-                    Some(meta) => visit(key, &meta),
-                    None => ControlFlow::Continue(()),
-                }
+                each(key, seen)
             }
             (Some(_), None) => unreachable!("without a key on the disk the first arm is taken"),
         };
@@ -68,16 +84,31 @@ pub(crate) fn scan<'a>(
     }
 }
 
-/// Takes `key` off every cursor that stands at it; answers the first one's version.
-fn take_newest(memory: &mut [MemoryCursor<'_>], key: &Bytes) -> VisibleVersion {
-    let mut newest = None;
+/// Whether a key counts against a command's budget: whether every member has a record of it, however
+/// far compaction is on its disk.
+fn counts(seen: SeenKey, compact_revision: u64) -> bool {
+    seen.has_later
+        || seen.visible.is_some_and(|version| {
+            version.live.is_some() || version.revision.main > compact_revision
+        })
+}
+
+fn resolve(reader: &TableReader, record: &KeyRecord<'_>, at: u64) -> Result<SeenKey, StorageError> {
+    let visible = reader.resolve(record, at)?;
+    Ok(SeenKey { visible, has_later: record.revision.main > at })
+}
+
+/// Takes `key` off every cursor that stands at it; answers what they know together.
+fn take_newest(memory: &mut [MemoryCursor<'_>], key: &Bytes) -> SeenKey {
+    let mut newest = SeenKey { visible: None, has_later: false };
     for cursor in memory {
         if cursor.peek() == Some(key) {
-            let (_, version) = cursor.buffer.pop_front().expect("it was just looked at");
-            newest.get_or_insert(version);
+            let (_, seen) = cursor.buffer.pop_front().expect("it was just looked at");
+            newest.visible = newest.visible.or(seen.visible);
+            newest.has_later |= seen.has_later;
         }
     }
-    newest.expect("a cursor stands at the smallest key")
+    newest
 }
 
 /// A walk over one generation.
@@ -85,7 +116,7 @@ struct MemoryCursor<'a> {
     generation: &'a Generation,
     range: &'a KeyRange,
     at: u64,
-    buffer: VecDeque<(Bytes, VisibleVersion)>,
+    buffer: VecDeque<(Bytes, SeenKey)>,
     last: Option<Bytes>,
     chunk: usize,
     exhausted: bool,

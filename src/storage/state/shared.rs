@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::control::FlushControl;
+use super::deletes::StagedDeletes;
 use super::epoch::EpochDirectory;
 use super::head::{Applied, Head};
 use super::install::PreparedEpoch;
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) roster: watch::Sender<Arc<Roster>>,
     /// Where each member says that peers reach it; sent under the lock of `head`.
     pub(crate) peer_addrs: watch::Sender<PeerAddrs>,
+    /// Sent under the lock of `head`.
+    pub(crate) deletes: watch::Sender<StagedDeletes>,
     pub(crate) failed: watch::Sender<Option<Arc<StorageError>>>,
     pub(crate) fatal: FatalSink,
     pub(crate) control: FlushControl,
@@ -135,6 +138,7 @@ impl Shared {
             generations: [Some(Arc::clone(&head.active)), head.frozen.clone()],
             reader,
             access: Arc::clone(&head.access),
+            deletes: Arc::clone(&head.position.deletes),
             sessions: Arc::clone(&self.sessions),
             _open: OpenView::new(&self.open_views),
         };
@@ -169,7 +173,7 @@ impl Shared {
     /// Tells the flusher what is unfinished in the tables.
     pub(crate) fn resume(&self) {
         let flushing = self.flushing();
-        let compact_revision = self.head().position.compact_revision;
+        let compact_revision = self.head().position.removable_revision();
         self.control.set_settling(flushing.backlog.map(|_| Duration::ZERO));
         self.control.set_compacting(flushing.compaction_pending(compact_revision).is_some());
     }

@@ -60,7 +60,10 @@ pub(crate) fn stats(shared: &Shared) -> Result<StateStats, StorageError> {
         unsettled_bytes,
         map_bytes: environment.map_bytes(),
         keys: records[Table::Keys as usize],
-        versions: records[Table::History as usize] + recent.entries as u64 + unsettled_versions,
+        versions: records[Table::History as usize]
+            + records[Table::Tombstones as usize]
+            + recent.entries as u64
+            + unsettled_versions,
         unsettled_versions,
         sessions: shared.sessions.read().len(),
         unflushed_bytes: shared.unflushed_bytes.load(Ordering::Relaxed),

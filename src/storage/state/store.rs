@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::backlog::Backlog;
 use super::change_hash::RecentHashes;
+use super::deletes::StagedDeletes;
 use super::epoch::EpochDirectory;
 use super::export::export;
 use super::flusher;
@@ -74,6 +75,7 @@ impl StateStore {
             durable: watch::Sender::new(head.position.applied),
             roster: watch::Sender::new(Arc::clone(&head.roster)),
             peer_addrs: watch::Sender::new(head.peer_addrs()),
+            deletes: watch::Sender::new(StagedDeletes::new(Arc::clone(&head.position.deletes))),
             failed: watch::Sender::new(None),
             fatal,
             control: Default::default(),
@@ -144,6 +146,17 @@ impl StateStore {
     /// What the cluster remembers of its nodes, as this node has applied it.
     pub fn roster(&self) -> watch::Receiver<Arc<Roster>> {
         self.shared.roster.subscribe()
+    }
+
+    /// Deletes that are visible and not written out yet, and those that were finished lately.
+    pub fn staged_deletes(&self) -> watch::Receiver<StagedDeletes> {
+        self.shared.deletes.subscribe()
+    }
+
+    /// Whether as many changes wait to be written as are written at once.
+    pub fn is_flusher_behind(&self) -> bool {
+        let unflushed = self.shared.unflushed_bytes.load(std::sync::atomic::Ordering::Acquire);
+        unflushed >= self.shared.options.flush_bytes
     }
 
     /// Sizes and load. Touches the disk.

@@ -230,6 +230,9 @@ impl TableReader {
     ) -> Result<Option<T>, StorageError> {
         let (tables, key) = (&self.tables, encode_revision(revision));
         let mut bytes = tables.get(&self.txn, Table::History, &key)?;
+        if bytes.is_none() {
+            bytes = tables.get(&self.txn, Table::Tombstones, &key)?;
+        }
         if let (None, Some(backlog)) = (bytes, &self.backlog) {
             bytes = tables.recent().get(&self.txn, &key)?;
             if bytes.is_none() {

@@ -12,6 +12,7 @@
 //! time of one request's computation; never hold one across an `.await`, a client's pace or a
 //! network send.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,12 +22,13 @@ use super::layout::Table;
 use super::layout::answers::{decode_answer, encode_answer_key};
 use super::layout::sessions::AnswerSlot;
 use super::memtable::Generation;
-use super::scan::scan;
+use super::scan::{Moment, scan};
 use super::shared::SharedSessions;
 use super::tables::TableReader;
-use crate::machine::{Session, SessionLookup, StateView, StoredAnswer, VersionVisitor};
+use crate::machine::{Session, SessionLookup, StateView, StoredAnswer, VersionVisitor, Visits};
 use crate::storage::StorageError;
-use crate::types::{AccessTables, ClientId, KeyRange, Revision, Roster, VersionMeta};
+use crate::types::staged_delete::covering;
+use crate::types::{AccessTables, ClientId, KeyRange, Revision, Roster, StagedDelete, VersionMeta};
 
 /// The state at a fixed revision.
 ///
@@ -41,6 +43,7 @@ pub struct View {
     pub(super) generations: [Option<Arc<Generation>>; 2],
     pub(super) reader: TableReader,
     pub(super) access: Arc<AccessTables>,
+    pub(super) deletes: Arc<Vec<StagedDelete>>,
     pub(super) sessions: Arc<SharedSessions>,
     pub(super) _open: OpenView,
 }
@@ -66,7 +69,8 @@ impl View {
         self.generations.iter().flatten().map(|generation| &**generation)
     }
 
-    /// The newest version of `key` at or below main revision `at`, when it is no tombstone.
+    /// The newest version of `key` at or below main revision `at`, when it is no tombstone; whatever
+    /// staged deletes there are.
     fn version_at(&self, key: &[u8], at: u64) -> Result<Option<VersionMeta>, StorageError> {
         for generation in self.generations() {
             if let Some(version) = generation.read().version_at(key, at) {
@@ -110,7 +114,11 @@ impl StateView for View {
         self.compact_revision
     }
 
-    fn current(&self, key: &[u8]) -> Result<Option<VersionMeta>, StorageError> {
+    fn staged_deletes(&self) -> &[StagedDelete] {
+        &self.deletes
+    }
+
+    fn written(&self, key: &[u8]) -> Result<Option<VersionMeta>, StorageError> {
         self.version_at(key, self.revision)
     }
 
@@ -118,15 +126,28 @@ impl StateView for View {
         &self,
         range: &KeyRange,
         at: u64,
+        visits: &Visits<'_>,
         visit: &mut VersionVisitor<'_>,
     ) -> Result<(), StorageError> {
+        let mut visit = |key: &[u8], meta: &VersionMeta| match covering(
+            &self.deletes,
+            key,
+            meta.mod_revision.main,
+            at,
+        ) {
+            None => visit(key, meta),
+            Some(_) => ControlFlow::Continue(()),
+        };
         if range.is_single() {
-            if let Some(meta) = self.version_at(&range.key, at)? {
+            if visits.key(&range.key, true).is_continue()
+                && let Some(meta) = self.version_at(&range.key, at)?
+            {
                 let _one_key_is_all = visit(&range.key, &meta);
             }
             return Ok(());
         }
-        scan(self.generations(), &self.reader, range, at, visit)
+        let moment = Moment { at, compact_revision: self.compact_revision };
+        scan(self.generations(), &self.reader, range, moment, visits, &mut visit)
     }
 
     fn value(&self, revision: Revision) -> Result<Bytes, StorageError> {

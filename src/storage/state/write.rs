@@ -176,7 +176,11 @@ impl<'a> TableWriter<'a> {
         let history = HistoryRecord { version, key: &record.key, value: &record.value };
         encode_history_record(&mut history_bytes, &history);
         let history_key = encode_revision(revision);
-        self.history.append(&mut self.txn, &history_key, &history_bytes, &mut self.sealed)?;
+        if record.is_staged {
+            self.put(Table::Tombstones, &history_key, &history_bytes)?;
+        } else {
+            self.history.append(&mut self.txn, &history_key, &history_bytes, &mut self.sealed)?;
+        }
         self.put(Table::Keys, &record.key, &key_bytes)?;
         (self.key_buffer, self.history_buffer) = (key_bytes, history_bytes);
         Ok(())
@@ -205,6 +209,12 @@ impl<'a> TableWriter<'a> {
             record.answers.drain(..dropped).collect()
         };
         self.forget_answers(client, &dropped)?;
+        // An answer that took another's place.
+        let (replaced, kept) = std::mem::take(&mut record.answers)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(sequence, _)| changed.answers.contains_key(sequence));
+        record.answers = kept;
+        self.forget_answers(client, &replaced)?;
         for (sequence, answer) in &changed.answers {
             let mut slot = AnswerSlot::Inline(answer.clone());
             if slot.is_long() {

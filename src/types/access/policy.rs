@@ -95,7 +95,10 @@ pub fn visit_needs<'a, E>(
             visit_txn(request, visit)
         }
         Asked::Operation(
-            Operation::Compact(_) | Operation::RegisterMember { .. } | Operation::Cluster(_),
+            Operation::Compact(_)
+            | Operation::RegisterMember { .. }
+            | Operation::Cluster(_)
+            | Operation::ContinueDelete { .. },
         ) => visit(Need::Administer),
         Asked::Operation(Operation::Access(operation)) => visit_access(operation, visit),
         Asked::Range(request) => visit(Need::Read((&request.range).into())),

@@ -63,10 +63,15 @@ impl Model {
         &self.history[revision as usize - 1]
     }
 
-    pub(crate) fn apply(&mut self, command: &Command) -> StoredAnswer {
+    /// Applies a command; one that is new changes nothing when its outcome is `decided`.
+    pub(crate) fn apply_or(
+        &mut self,
+        command: &Command,
+        decided: Option<StoredAnswer>,
+    ) -> StoredAnswer {
         let now_ms = command.leader_time_ms;
         let Some(RequestName::Session(id)) = command.request_id else {
-            let answer = self.execute(&command.operation);
+            let answer = decided.unwrap_or_else(|| self.execute(&command.operation));
             self.expire(now_ms, None);
             return answer;
         };
@@ -92,7 +97,7 @@ impl Model {
             return Err(OperationError::TooManyInFlight { max: SESSION_ANSWERS_MAX as u64 });
         }
 
-        let answer = self.execute(&command.operation);
+        let answer = decided.unwrap_or_else(|| self.execute(&command.operation));
         self.expire(now_ms, Some(client));
         session.last_active_ms = now_ms;
         session.lowest_unanswered = lowest;
@@ -125,7 +130,9 @@ impl Model {
             Operation::Txn(request) => Answer::Txn(attempt.txn(request)?),
             Operation::Compact(request) => return self.compact(request.revision),
             Operation::RegisterMember { .. } => Answer::RegisterMember,
-            Operation::Access(_) | Operation::Cluster(_) => unreachable!("none is generated"),
+            Operation::Access(_) | Operation::Cluster(_) | Operation::ContinueDelete { .. } => {
+                unreachable!("none is generated")
+            }
         };
         let Attempt { now, wrote, .. } = attempt;
         if wrote {

@@ -28,6 +28,7 @@ pub(super) fn check(operation: &Operation) -> Checked {
         }
         Operation::Compact(_)
         | Operation::RegisterMember { .. }
+        | Operation::ContinueDelete { .. }
         | Operation::Access(_)
         | Operation::Cluster(_) => Ok(()),
     }

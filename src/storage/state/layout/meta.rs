@@ -13,12 +13,14 @@
 //! What is here is written in the transaction that writes what it describes, so the state and the point of
 //! the log it stands at cannot differ.
 
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::LayoutError;
 use crate::storage::envelope::{self, EnvelopeError};
-use crate::types::{LogId, MembershipConfig, Revision, StateHash};
+use crate::types::{LogId, MembershipConfig, Revision, StagedDelete, StateHash};
 
 /// The newest version of the tables' layout, and the one written: what a snapshot file has.
 pub(crate) const LAYOUT_VERSION: u8 = 2;
@@ -65,6 +67,8 @@ pub(crate) struct StateMeta {
     pub(crate) hash: StateHash,
     /// How far compaction has removed what may be forgotten.
     pub(crate) compaction: CompactionProgress,
+    /// Deletes that are visible and not written out yet, in the order of their revisions.
+    pub(crate) deletes: Arc<Vec<StagedDelete>>,
     /// What of the history is not in the tables yet; nothing, in every snapshot file.
     #[serde(skip)]
     pub(crate) backlog: Option<BacklogMark>,
@@ -105,9 +109,24 @@ impl StateMeta {
             leader_time_ms: 0,
             hash: StateHash::EMPTY,
             compaction: CompactionProgress { complete: true, ..CompactionProgress::default() },
+            deletes: Arc::default(),
             backlog: None,
         }
     }
+}
+
+impl StateMeta {
+    /// Up to where compaction may remove what was compacted: below every delete that is not written
+    /// out, for its steps read what was there before.
+    pub(crate) fn removable_revision(&self) -> u64 {
+        removable_revision(self.compact_revision, &self.deletes)
+    }
+}
+
+/// See [`StateMeta::removable_revision`].
+pub(crate) fn removable_revision(compact_revision: u64, deletes: &[StagedDelete]) -> u64 {
+    let first = deletes.first().map_or(u64::MAX, |first| first.revision - 1);
+    compact_revision.min(first)
 }
 
 /// The record's value, without the backlog.
@@ -147,6 +166,17 @@ mod tests {
     use super::*;
     use crate::types::PeerAddress;
 
+    fn staged() -> StagedDelete {
+        StagedDelete {
+            revision: 7,
+            range: crate::types::KeyRange::prefix("a"),
+            cursor: "ax".into(),
+            deleted: 300,
+            next_sub: 5,
+            request_id: None,
+        }
+    }
+
     fn membership() -> MembershipConfig {
         let address = PeerAddress { name: "n".into(), peer_addr: "p".into() };
         MembershipConfig {
@@ -170,6 +200,7 @@ mod tests {
                 cursor: Revision::new(3, 1),
                 complete: false,
             },
+            deletes: Arc::new(vec![staged()]),
             backlog: None,
         };
         let expected = [
@@ -179,6 +210,7 @@ mod tests {
             &[7, 4, 0xac, 2],
             &[8; 16],
             &[4, 3, 1, 0],
+            &[1, 7, 1, b'a', 1, b'b', 2, b'a', b'x', 0xac, 2, 5, 0],
         ];
         let bytes = encode_meta(&meta);
         assert_eq!(bytes[0], 2);
@@ -224,6 +256,7 @@ mod tests {
                     cursor: Revision::new(main, sub),
                     complete,
                 },
+                deletes: Arc::new(vec![staged(); usize::from(complete)]),
                 backlog: None,
             };
             prop_assert_eq!(decode_meta(&encode_meta(&meta)), Ok(meta));

@@ -10,6 +10,7 @@
 //! | `meta`     | `state`                              | how far the state is                    |
 //! | `access`   | kind, name                           | a user, a role or an access key         |
 //! | `meta`     | `roster`                             | ids given, joins, incarnations          |
+//! | `tombstones` | as `history`                       | those that a staged delete wrote in its steps |
 //! | `recent`   | as `history`                         | what comes after a backlog; else empty  |
 //!
 //! Integers are big-endian, so that LMDB's byte order is their order. A value lies once, in
@@ -17,6 +18,9 @@
 //! in place; the small tables are postcard in an [envelope](crate::storage::envelope) with a
 //! version and a checksum. The version of all of it is in `meta` ([`meta::LAYOUT_VERSION`]).
 //! `recent` is no [`Table`]: what is in it is the end of `history`, and so it is in a snapshot.
+//!
+//! A staged delete writes its tombstones at a revision of the past. They have a table of their own,
+//! so that `history` still grows at its end only; together the two are the history.
 //!
 //! Every decoder refuses what no encoder writes (short, long, impossible fields) and says so: the
 //! disk is not trusted.
@@ -41,11 +45,12 @@ pub(crate) enum Table {
     Members,
     Meta,
     Access,
+    Tombstones,
 }
 
 impl Table {
     /// Every table, in the order of a snapshot file.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Keys,
         Self::History,
         Self::Sessions,
@@ -53,6 +58,7 @@ impl Table {
         Self::Members,
         Self::Meta,
         Self::Access,
+        Self::Tombstones,
     ];
 
     /// The table's name in LMDB. On disks: never change one.
@@ -65,6 +71,7 @@ impl Table {
             Self::Members => "members",
             Self::Meta => "meta",
             Self::Access => "access",
+            Self::Tombstones => "tombstones",
         }
     }
 }
