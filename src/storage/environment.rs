@@ -84,6 +84,7 @@ impl Environment {
     ) -> Result<Self, StorageError> {
         fs::create_dir_all(directory)
             .map_err(|source| StorageError::io("create directory", directory, source))?;
+        durable_file::sync_parent(directory)?;
         let map_bytes = options.map_bytes.next_multiple_of(MAP_GRANULARITY_BYTES);
         let failed = |source| StorageError::database("open", directory, map_bytes, source);
         let map_size = usize::try_from(map_bytes)
