@@ -21,6 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use super::handle::RaftHandle;
 use super::pulse::beat;
 use super::retention::{RetentionInput, is_snapshot_due, purge_up_to};
+use super::silence::Timings;
 use crate::actors::mailbox::MailboxMeter;
 use crate::actors::supervisor::SupervisorMessage;
 use crate::config::RaftConfig;
@@ -111,6 +112,7 @@ impl Actor for RaftActor {
     ) -> Result<RaftState, ActorProcessingErr> {
         let tasks = vec![
             tokio::spawn(args.raft.clone().serve_read_rounds()),
+            tokio::spawn(args.raft.clone().stand_when_leaderless(Timings::new(&args.config))),
             tokio::spawn(beat(args.raft.clone(), args.config.heartbeat())),
             tokio::spawn(watch_consensus(args.raft.clone(), args.supervisor.clone())),
             tokio::spawn(args.raft.clone().keep_time()),

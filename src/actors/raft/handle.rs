@@ -12,6 +12,7 @@ use openraft::async_runtime::WatchReceiver as _;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::clock::{self, Leads, ReplicatedClock};
+use super::failover::LeaderWatch;
 use super::read_index::ReadBarrier;
 use crate::actors::snapshot::Pace;
 use crate::actors::trust::Trust;
@@ -62,8 +63,8 @@ pub(super) struct Shared {
     pub(super) clock: ReplicatedClock,
     pub(super) barrier: ReadBarrier,
     pub(super) proposals: ProposalCounts,
-    /// When a leader was last heard; at first, when this node was started.
-    pub(super) heard: std::sync::Mutex<std::time::Instant>,
+    /// What is heard of the leader.
+    pub(super) leader: LeaderWatch,
     /// Held for reading by each append under way, for writing while a snapshot is installed.
     pub(super) install_gate: tokio::sync::RwLock<()>,
 }
@@ -251,8 +252,7 @@ impl RaftHandle {
 
     /// How long no leader was heard. Of no meaning on the leader.
     pub(in crate::actors) fn unheard(&self) -> std::time::Duration {
-        let heard = *self.shared.heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        crate::clock::monotonic().saturating_duration_since(heard)
+        crate::clock::monotonic().saturating_duration_since(self.shared.leader.heard_at())
     }
 
     /// A connection to a node at this very address, whatever it has published.

@@ -3,7 +3,7 @@
 //! Reading order: [`handle`](RaftHandle) (what the rest of the node sees), `propose` and
 //! `read_index` (the two paths of a client's request), `protocol` (what peers call), `network`
 //! (what openraft calls on peers) with `pipeline` (appends over a distance), `pulse` (the leader's
-//! heartbeats), `install` and `seeding` (receiving and giving snapshots), `actor` (who keeps it
+//! heartbeats), `failover` (standing when the leader is silent or gone), `install` and `seeding` (receiving and giving snapshots), `actor` (who keeps it
 //! healthy), and the pure decisions `retention`, `clock` and `config`.
 
 mod actor;
@@ -11,6 +11,7 @@ mod clock;
 mod config;
 mod continuity;
 mod deletes;
+mod failover;
 mod handle;
 mod install;
 mod membership;
@@ -22,6 +23,7 @@ mod pulse;
 mod read_index;
 mod retention;
 mod seeding;
+mod silence;
 mod start;
 
 pub(super) use actor::{RaftActor, RaftArgs, RaftMessage};

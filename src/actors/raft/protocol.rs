@@ -1,5 +1,6 @@
 //! What peers call: translated, handed to openraft, translated back.
 
+use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{Fatal, RaftError};
 use openraft::raft;
 use openraft::raft::TransferLeaderRequest as RaftTransferLeaderRequest;
@@ -17,8 +18,11 @@ use crate::rpc::peer::{
 impl RaftHandle {
     /// A leader's entries, or its heartbeat.
     pub async fn append(&self, request: AppendRequest) -> Result<AppendReply, PeerRefusal> {
-        *self.shared.heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
-            crate::clock::monotonic();
+        // Of a leader that was deposed nothing is heard, however loud it is.
+        let term = self.shared.server.borrow_watched().vote.leader_id().term;
+        if request.vote.term >= term {
+            self.shared.leader.heard();
+        }
         let entries: Option<Vec<_>> = request.entries.into_iter().map(entry_to_openraft).collect();
         let entries = entries.ok_or_else(|| PeerRefusal::Invalid {
             reason: "a membership entry names a voter without an address".to_owned(),
@@ -47,12 +51,19 @@ impl RaftHandle {
     /// A candidate asks for this node's vote.
     pub async fn vote(&self, request: VoteRequest) -> Result<VoteReply, PeerRefusal> {
         self.check_votes()?;
+        // A leader that hands over has said itself that it need not be honoured.
+        if !request.leadership_transfer && self.honours_leader().await {
+            return Ok(self.vote_refused());
+        }
         self.shared.raft.vote(vote_request(request)).await.map_err(stopped).map(vote_reply)
     }
 
     /// A would-be candidate asks whether it would get this node's vote.
     pub async fn pre_vote(&self, request: VoteRequest) -> Result<VoteReply, PeerRefusal> {
         self.check_votes()?;
+        if self.honours_leader().await {
+            return Ok(self.vote_refused());
+        }
         self.shared.raft.pre_vote(vote_request(request)).await.map_err(stopped).map(vote_reply)
     }
 
@@ -70,6 +81,11 @@ impl RaftHandle {
         let outcome =
             self.shared.raft.handle_transfer_leader(request).await.map_err(stopped_for_good)?;
         Ok(outcome.is_ok())
+    }
+
+    fn vote_refused(&self) -> VoteReply {
+        let vote = vote_from_openraft(&self.shared.server.borrow_watched().vote);
+        VoteReply { vote, vote_granted: false, last_log_id: None }
     }
 
     /// A node that does not trust what it holds has no say in who leads.

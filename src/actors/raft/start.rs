@@ -9,12 +9,13 @@ use openraft::errors::{InitializeError, RaftError};
 use super::clock::ReplicatedClock;
 use super::config::openraft_config;
 use super::deletes;
+use super::failover::LeaderWatch;
 use super::handle::{NodeDescription, ProposalCounts, Raft, RaftHandle, Shared};
 use super::network::Network;
 use super::read_index::ReadBarrier;
+use super::silence::Timings;
 use crate::actors::snapshot::Pace;
 use crate::actors::trust::{Duty, Trust};
-use crate::clock;
 use crate::config::RaftConfig;
 use crate::rpc::peer::PeerConnections;
 use crate::storage::log::LogStore;
@@ -78,7 +79,7 @@ pub async fn start(parts: ConsensusParts) -> Result<RaftHandle, ConsensusError> 
         pace: parts.pace,
         barrier: ReadBarrier::default(),
         proposals: ProposalCounts::default(),
-        heard: std::sync::Mutex::new(clock::monotonic()),
+        leader: LeaderWatch::new(Timings::new(&parts.config)),
         install_gate: tokio::sync::RwLock::new(()),
     };
     let raft = RaftHandle { shared: Arc::new(shared) };

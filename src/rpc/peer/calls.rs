@@ -20,7 +20,7 @@ use super::messages::{
     SnapshotOffer, SnapshotProgress, TransferLeaderRequest, VoteReply, VoteRequest,
 };
 use super::seed::{SeedReport, SeedRequest, SnapshotStatus};
-use crate::rpc::transport::call_context;
+use crate::rpc::transport::{call_context, is_refused};
 use crate::types::{Answer, ClusterReply, ClusterRequest, LogId, NodeStatus, RequestError, Vote};
 
 /// Why a call on a peer was not done.
@@ -77,6 +77,12 @@ impl PeerConnection {
             _ => self.link.round_trip().answered(started.elapsed()),
         }
         result
+    }
+
+    /// Whether the peer's system says that nobody listens at its address: its process is gone.
+    /// False when nothing is heard of it.
+    pub async fn is_refused(&self, wait: Duration) -> bool {
+        is_refused(&self.link.address, wait).await
     }
 
     /// How long to wait for the answer to an append on this lane: it follows the round trip.

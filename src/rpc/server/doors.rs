@@ -101,8 +101,11 @@ impl Door for PeerDoor {
         _user: Option<SessionUser>,
         _remote: SocketAddr,
     ) -> (PeerService, FrameLimits) {
-        let lane = hello.peer().map_or(Lane::Control, |peer| peer.lane);
-        (self.service.clone(), frame_limits(lane))
+        match hello.peer() {
+            Some(peer) => (self.service.of_caller(peer.node_id), frame_limits(peer.lane)),
+            // Not let in.
+            None => (self.service.clone(), frame_limits(Lane::Control)),
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 //! A forwarded write was validated, authorised and admitted at the door of the node that took it;
 //! here it must find the leader, and is never passed on again.
 
+use std::sync::Arc;
+
 use tarpc::ServerError;
 use tarpc::context::Context;
 use tarpc::server::Serve;
@@ -18,7 +20,9 @@ use crate::rpc::peer::{
     TransferLeaderRequest, VoteReply, VoteRequest,
 };
 use crate::rpc::transport::remaining;
-use crate::types::{Answer, ClusterReply, ClusterRequest, LogId, NodeStatus, RequestError, Vote};
+use crate::types::{
+    Answer, ClusterReply, ClusterRequest, LogId, NodeId, NodeStatus, RequestError, Vote,
+};
 
 /// The calls of peers. Clones share the handles.
 #[derive(Clone)]
@@ -26,12 +30,32 @@ pub struct PeerService {
     raft: RaftHandle,
     snapshots: SnapshotHandle,
     members: MembershipHandle,
+    /// Of a connection: tells consensus when it has ended.
+    _caller: Option<Arc<Caller>>,
+}
+
+/// The peer at the other end of a connection.
+struct Caller {
+    raft: RaftHandle,
+    node_id: NodeId,
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.raft.peer_hung_up(self.node_id);
+    }
 }
 
 impl PeerService {
     /// Over these handles.
     pub fn new(raft: RaftHandle, snapshots: SnapshotHandle, members: MembershipHandle) -> Self {
-        Self { raft, snapshots, members }
+        Self { raft, snapshots, members, _caller: None }
+    }
+
+    /// For one connection of this peer, which has ended when the last clone is dropped.
+    pub(super) fn of_caller(&self, node_id: NodeId) -> Self {
+        let caller = Caller { raft: self.raft.clone(), node_id };
+        Self { _caller: Some(Arc::new(caller)), ..self.clone() }
     }
 }
 

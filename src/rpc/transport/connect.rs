@@ -142,6 +142,15 @@ pub(in crate::rpc) async fn dial(
     }
 }
 
+/// Whether the system at `address` says that nobody listens there. False when it says nothing.
+#[cfg(feature = "server")]
+pub(in crate::rpc) async fn is_refused(address: &str, wait: Duration) -> bool {
+    let connected = timeout_at(Instant::now() + wait, TcpStream::connect(address)).await;
+    connected.is_ok_and(|connected| {
+        connected.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+    })
+}
+
 /// A socket to `address`, with TLS over it if there is something to speak it with.
 async fn open(
     address: &str,

@@ -42,7 +42,7 @@ mod tls_error;
 pub use accept::{AcceptError, Accepted, Guard, Judge, SessionUser, accept, refuse};
 pub use codec::CodecError;
 #[cfg(feature = "server")]
-pub(in crate::rpc) use connect::{CallCredentials, client_config, dial};
+pub(in crate::rpc) use connect::{CallCredentials, client_config, dial, is_refused};
 pub use connect::{ConnectError, ConnectOptions, StoreConnection, connect_store};
 pub use deadline::{call_context, remaining};
 pub use frames::{FrameError, FrameLimits, SealedFrames};
