@@ -38,6 +38,12 @@ impl Terminal {
         self.out.write_all(b"\n")
     }
 
+    /// Writes a line that nobody should miss to standard error.
+    pub(super) fn warn(&self, message: &str) {
+        // With standard error gone there is nobody left to warn.
+        let _ = writeln!(io::stderr().lock(), "chainfire: WARNING: {message}");
+    }
+
     /// Everything reaches the reader now. Each command ends with this.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()

@@ -44,7 +44,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 pub use joining::JoinError;
-pub use restore::{RestoreError, Restored, detach_copy, restore_new_cluster, restore_new_member};
+pub use restore::{
+    REVISION_STEP, RestoreError, Restored, detach_copy, restore_new_cluster, restore_new_member,
+    save_from_data_dir,
+};
 pub use run::run;
 pub use start::StartError;
 

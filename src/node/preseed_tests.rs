@@ -194,7 +194,7 @@ fn snapshot_at(path: &std::path::Path, cluster_id: ClusterId, index: u64) -> Sna
 async fn leader_from(directory: &std::path::Path, index: u64) -> Node {
     let file = snapshot_at(&directory.join("made.snap"), ClusterId(9), index);
     let data_dir = directory.join("data");
-    let founders = restore_new_cluster(file.path(), &data_dir, &config(&data_dir).name, None);
+    let founders = restore_new_cluster(file.path(), &data_dir, &config(&data_dir).name, None, 0);
     assert_eq!(founders.expect("restored").last_log_id.map(|it| it.index), Some(index));
     let key = ClusterKey::generate("restored", &mut rand::rng());
     key.create(&data_dir.join(CLUSTER_KEY_FILE)).expect("writable");

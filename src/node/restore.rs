@@ -2,8 +2,10 @@
 //! node runs on them.
 //!
 //! - **A new cluster** from a snapshot: members, node ids and the cluster's identity are new; keys,
-//!   revisions, history, users and the answers kept for retries stay, so that watchers and caches
-//!   stay true. Founders that restore the same file with the same list are one cluster.
+//!   users and the answers kept for retries stay. The revision is moved up by [`REVISION_STEP`], and
+//!   what is below counts as compacted: the old cluster may have gone on behind the snapshot, and a
+//!   revision that a client remembers from there must not come to name another value. Founders that
+//!   restore the same file with the same list and the same step are one cluster.
 //! - **A new member** from a snapshot, or from the copy of a stopped member's directory: the state
 //!   is there, the identity is not. `serve --join` has the cluster give it one, and only the log's
 //!   tail is sent to it.
@@ -16,12 +18,17 @@ use super::founding;
 use crate::auth::cluster_key::CLUSTER_KEY_FILE;
 use crate::config::{InitialCluster, NodeConfig};
 use crate::storage::detached::{NO_NODE, detach, restore_snapshot};
-use crate::storage::state::StateSummary;
-use crate::storage::{Identity, SnapshotFile, StorageError};
+use crate::storage::log::LogOptions;
+use crate::storage::state::{Founding, StateOptions, StateSummary};
+use crate::storage::{Identity, Salvaged, SnapshotFile, StorageError, save_from_directory};
 use crate::types::{ClusterId, LogId, MembershipConfig};
 
 /// Sets this digest apart from every other use of SHA-256.
 const RESTORED_DOMAIN: &[u8] = b"chainfire restored cluster v1\0";
+
+/// How far a restored cluster's revision is moved up: more writes than any cluster makes behind a
+/// backup that it is restored from.
+pub const REVISION_STEP: u64 = 1_000_000_000;
 
 /// Why a data directory was not made.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +72,7 @@ pub fn restore_new_cluster(
     data_dir: &Path,
     name: &str,
     founders: Option<&InitialCluster>,
+    revision_step: u64,
 ) -> Result<Restored, RestoreError> {
     let file = SnapshotFile::open(file)?;
     let defaults = NodeConfig { name: name.to_owned(), ..NodeConfig::default() };
@@ -73,11 +81,11 @@ pub fn restore_new_cluster(
     let incarnation = rand::random();
     let identity = founding::identity(&founders, listed, name, incarnation);
     let founded = identity.ok_or_else(|| RestoreError::NotAFounder { name: name.to_owned() })?;
-    let cluster_id = restored_cluster_id(founded.cluster_id, &file.digest());
+    let cluster_id = restored_cluster_id(founded.cluster_id, &file.digest(), revision_step);
     let identity = Identity { cluster_id, ..founded };
     let nodes = founders.members();
-    let membership = MembershipConfig { voter_sets: vec![nodes.keys().copied().collect()], nodes };
-    make(&file, data_dir, identity, Some(membership))
+    let members = MembershipConfig { voter_sets: vec![nodes.keys().copied().collect()], nodes };
+    make(&file, data_dir, identity, Some(Founding { members, revision_step }))
 }
 
 /// Makes `data_dir` a detached directory with the state in `file`: `serve --join` makes it a new
@@ -104,23 +112,33 @@ pub fn detach_copy(data_dir: &Path, name: &str) -> Result<Restored, RestoreError
     Ok(Restored::new(data_dir, identity, held))
 }
 
+/// Saves what the stopped node in `data_dir` holds to `file`: its state, and all of its log.
+pub async fn save_from_data_dir(data_dir: &Path, file: &Path) -> Result<Salvaged, RestoreError> {
+    let config = NodeConfig::default().storage;
+    let log = LogOptions { map_bytes: config.log_map_bytes, ..LogOptions::default() };
+    let state = StateOptions { map_bytes: config.state_map_bytes, ..StateOptions::default() };
+    Ok(save_from_directory(data_dir, file, log, state).await?)
+}
+
 fn make(
     file: &SnapshotFile,
     data_dir: &Path,
     identity: Identity,
-    founders: Option<MembershipConfig>,
+    founding: Option<Founding>,
 ) -> Result<Restored, RestoreError> {
     let map_bytes = NodeConfig::default().storage.state_map_bytes;
-    let held = restore_snapshot(data_dir, identity.clone(), map_bytes, file, founders)?;
+    let held = restore_snapshot(data_dir, identity.clone(), map_bytes, file, founding)?;
     Ok(Restored::new(data_dir, identity, held))
 }
 
-/// The same for every founder with the same list and the same file, and of no other cluster.
-fn restored_cluster_id(founded: ClusterId, digest: &[u8; 32]) -> ClusterId {
+/// The same for every founder with the same list, the same file and the same step, whose states are
+/// the same; and of no other cluster.
+fn restored_cluster_id(founded: ClusterId, digest: &[u8; 32], revision_step: u64) -> ClusterId {
     let mut hasher = Sha256::new();
     hasher.update(RESTORED_DOMAIN);
     hasher.update(founded.0.to_be_bytes());
     hasher.update(digest);
+    hasher.update(revision_step.to_be_bytes());
     let digest = hasher.finalize();
     let (head, _) = digest.split_first_chunk().expect("SHA-256 has 32 bytes");
     ClusterId(u128::from_be_bytes(*head))
@@ -133,10 +151,11 @@ mod tests {
     #[test]
     fn a_restored_cluster_is_neither_the_founded_one_nor_that_of_another_snapshot() {
         let founded = ClusterId(7);
-        let restored = restored_cluster_id(founded, &[1; 32]);
+        let restored = restored_cluster_id(founded, &[1; 32], 5);
         assert_ne!(restored, founded);
-        assert_ne!(restored, restored_cluster_id(founded, &[2; 32]));
-        assert_ne!(restored, restored_cluster_id(ClusterId(8), &[1; 32]));
-        assert_eq!(restored, ClusterId(0xe28d1e6e_9c900c08_b86eedb1_38aed32c), "never changes");
+        assert_ne!(restored, restored_cluster_id(founded, &[1; 32], 6));
+        assert_ne!(restored, restored_cluster_id(founded, &[2; 32], 5));
+        assert_ne!(restored, restored_cluster_id(ClusterId(8), &[1; 32], 5));
+        assert_eq!(restored, ClusterId(0xdf43f54f_8956eb1b_10154fa8_f6c2562f), "never changes");
     }
 }

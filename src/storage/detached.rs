@@ -18,14 +18,14 @@ use std::path::Path;
 use super::data_dir::{self, DataDir};
 use super::log::reset;
 use super::snapshot::SnapshotFile;
-use super::state::{StateSummary, restore, summary_of};
+use super::state::{Founding, StateSummary, restore, summary_of};
 use super::{Identity, StorageError};
-use crate::types::{ClusterId, MembershipConfig, NodeId};
+use crate::types::{ClusterId, NodeId};
 
 /// The node id of a directory that belongs to no member yet. No member has it.
 pub const NO_NODE: NodeId = 0;
 
-/// Makes a data directory from a snapshot file: of a new cluster with these founders, or detached.
+/// Makes a data directory from a snapshot file: of a new cluster that is founded so, or detached.
 /// It is a data directory only when this has succeeded. Blocks.
 ///
 /// # Errors
@@ -35,11 +35,11 @@ pub fn restore_snapshot(
     identity: Identity,
     map_bytes: u64,
     file: &SnapshotFile,
-    founders: Option<MembershipConfig>,
+    founding: Option<Founding>,
 ) -> Result<StateSummary, StorageError> {
     let node_id = identity.node_id;
     DataDir::create_filled(path, identity, |directory| {
-        let applied = restore(&directory.join("state"), map_bytes, file, founders)?;
+        let applied = restore(&directory.join("state"), map_bytes, file, founding)?;
         reset(&directory.join("log"), map_bytes, applied, node_id)?;
         summary_of(&directory.join("state"), map_bytes)
     })

@@ -35,6 +35,7 @@ pub mod hooks;
 pub mod identity;
 pub mod joining;
 pub mod log;
+pub mod salvage;
 pub mod snapshot;
 pub mod state;
 
@@ -45,5 +46,6 @@ pub use hooks::{NoHooks, StorageHooks};
 pub use identity::Identity;
 pub use joining::Joining;
 pub use log::{LogOptions, LogReader, LogStats, LogStore, LostRecord};
+pub use salvage::{Salvaged, save_from_directory};
 pub use snapshot::{SnapshotError, SnapshotFile, SnapshotHeader};
 pub use state::{StateOptions, StateStats, StateStore, View};

@@ -7,6 +7,9 @@ use chainfire::types::KeyValue;
 
 use crate::harness::{Cluster, Load, Node, chainfire, dump};
 
+/// How far the revision of a restored cluster is moved up.
+const BUMPED: u64 = 1_000_000_000;
+
 /// Runs a command that must succeed, and answers what it printed.
 pub fn done(arguments: &[&str]) -> String {
     let output = chainfire(arguments);
@@ -30,7 +33,7 @@ pub fn text(path: &Path) -> &str {
 }
 
 #[tokio::test]
-async fn a_backup_saved_under_load_becomes_a_new_cluster_with_the_same_revisions() {
+async fn a_backup_saved_under_load_becomes_a_new_cluster_whose_revision_is_moved_up() {
     let cluster = Cluster::start(3);
     let client = cluster.client();
     for number in 0..200 {
@@ -95,8 +98,14 @@ async fn a_backup_saved_under_load_becomes_a_new_cluster_with_the_same_revisions
         let known = written.acknowledged.get(&key);
         assert!(known.is_none_or(|(_, revision)| *revision == pair.mod_revision), "{key}");
     }
-    let put = client.put("after", "x").await.expect("put");
-    assert_eq!(put.revision, revision + 1, "the new cluster goes on where the old one was");
+    // The old cluster goes on as well. What it names by a revision the new one never will.
+    let old = cluster.client().put("after", "of the old one").await.expect("put");
+    let new = client.put("after", "of the new one").await.expect("put");
+    assert_eq!(new.revision, revision + BUMPED + 1, "the revision was moved up");
+    assert!(old.revision > revision && old.revision < revision + BUMPED);
+    let old_read = client.get("before/1").revision(revision).await;
+    let error = old_read.expect_err("history is compacted").to_string();
+    assert!(error.contains("compacted"), "whoever watches or reads there is told: {error}");
     let nobody =
         refused(&["snapshot", "restore", text(&backup), "--data-dir", text(cluster.directory())]);
     assert!(nobody.contains("is not empty"), "{nobody}");
@@ -147,9 +156,82 @@ async fn a_damaged_backup_is_refused_by_name_and_no_directory_is_made_of_it() {
         if fs::read_dir(&node.data_dir).is_ok_and(|mut entries| entries.next().is_some()) {
             let line = refused(&restore);
             assert!(line.contains("is not empty"), "{line}");
+            node.set_initial_cluster(&format!("{}={}", node.name, node.peer));
             node.start();
             assert!(!node.wait_exit().success(), "half a restore is detected");
             assert!(node.log().contains("FORMAT is missing"), "{}", node.log());
         }
     }
+}
+
+#[tokio::test]
+async fn a_restore_that_keeps_revisions_goes_on_where_the_backup_was() {
+    let cluster = Cluster::of_one();
+    let client = cluster.client();
+    let first = client.put("key", "first").await.expect("put");
+    let last = client.put("key", "second").await.expect("put");
+    let backup = cluster.directory().join("backup.snap");
+    done(&["--endpoints", &cluster.endpoints(), "snapshot", "save", text(&backup)]);
+    let mut node = Node::new("restored", cluster.directory());
+    let data_dir = text(&node.data_dir).to_owned();
+    let restore = ["snapshot", "restore", text(&backup), "--data-dir", &data_dir];
+    let restore = [&restore[..], &["--name", "restored", "--new-cluster", "--keep-revisions"]];
+    done(&restore.concat());
+    node.start();
+    node.wait_ready();
+    let restored = Cluster::of(vec![node]);
+    let client = restored.client();
+    let put = client.put("other", "x").await.expect("put");
+    assert_eq!(put.revision, last.revision + 1);
+    let old = client.get("key").revision(first.revision).await.expect("answered");
+    assert_eq!(old.expect("the history is there").value, b"first"[..]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_cluster_that_lost_its_majority_a_new_one_is_made_with_all_that_the_survivor_held() {
+    let mut cluster = Cluster::start(3);
+    let client = cluster.client();
+    for number in 0..50 {
+        client.put(format!("key/{number}"), vec![b'v'; 1_000]).await.expect("put");
+    }
+    client.delete("key/0").await.expect("deleted");
+    cluster.wait_converged().await;
+    let before = dump(&client).await.expect("read");
+    let revision = client.status().await.expect("answered").revision;
+    let survivor = cluster.nodes[0].data_dir.clone();
+    let file = cluster.directory().join("survivor.snap");
+    let save = ["snapshot", "save", text(&file), "--from-data-dir", text(&survivor)];
+    let busy = refused(&save);
+    assert!(busy.contains("in use by another process"), "{busy}");
+    // The other two burn. The survivor did not stop in order, and its state lags behind its log.
+    for node in &mut cluster.nodes {
+        node.kill();
+    }
+    let saved = chainfire(&save);
+    let warned = String::from_utf8_lossy(&saved.stderr).into_owned();
+    assert!(saved.status.success() && warned.contains("WARNING"), "{warned}");
+    assert!(refused(&save).contains("is not empty"), "an earlier file is not written over");
+
+    let mut restored = Cluster::new(3);
+    let founders = restored.nodes.iter().map(|node| format!("{}={}", node.name, node.peer));
+    let founders = founders.collect::<Vec<_>>().join(",");
+    for node in &restored.nodes {
+        let (dir, name) = (text(&node.data_dir), node.name.as_str());
+        let restore = ["snapshot", "restore", text(&file), "--data-dir", dir, "--name", name];
+        let founding = ["--new-cluster", "--initial-cluster", &founders];
+        done(&[&restore[..], &founding[..]].concat());
+    }
+    for node in &mut restored.nodes {
+        node.clear_initial_cluster();
+    }
+    restored.start_all();
+    let client = restored.client();
+    assert_eq!(dump(&client).await.expect("read"), before, "with users, versions and revisions");
+    let put = client.put("after", "x").await.expect("put");
+    assert_eq!(put.revision, revision + BUMPED + 1);
+    // The survivor's own directory is as it was.
+    let again = cluster.directory().join("again.snap");
+    let save = ["-o", "json", "snapshot", "save", text(&again), "--from-data-dir", text(&survivor)];
+    let status: serde_json::Value = serde_json::from_str(&done(&save)).expect("JSON");
+    assert_eq!(status["revision"].as_u64(), Some(revision));
 }

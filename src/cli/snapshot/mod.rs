@@ -14,14 +14,20 @@ use super::arguments::Global;
 use super::failure::CommandError;
 use super::terminal::Terminal;
 use crate::config::{DEFAULT_NAME, InitialCluster};
+use crate::node::REVISION_STEP;
 
 /// What to do with snapshots.
 #[derive(Debug, Subcommand)]
 pub(super) enum SnapshotCommand {
-    /// Save a verified snapshot of the whole store to a file, online
+    /// Save a verified snapshot of the whole store to a file, online; or of what a stopped node holds
     Save {
         /// The file; it appears when it is complete. A save that was cut goes on where it was
         file: PathBuf,
+        /// Save what the stopped node in this directory holds, all of its log with it, and ask no
+        /// cluster: for when a majority is lost for good. Needs as much disk as the node, and leaves
+        /// its directory as it is
+        #[arg(long, value_name = "DIR")]
+        from_data_dir: Option<PathBuf>,
     },
     /// Read a whole snapshot file and say what is in it
     Status {
@@ -61,9 +67,18 @@ pub(super) struct RestoreArguments {
     /// The node's name
     #[arg(long, default_value = DEFAULT_NAME)]
     name: String,
-    /// Make a new cluster: new identity and members, the same revisions
+    /// Make a new cluster: new identity and members; its revision is moved up, and what is below
+    /// counts as compacted, so that no revision the old one gave out names another value here
     #[arg(long)]
     new_cluster: bool,
+    /// How far to move the revision up; the same on each founder. To restore one backup twice, give
+    /// the second time another number
+    #[arg(long, value_name = "N", default_value_t = REVISION_STEP, requires = "new_cluster")]
+    bump_revision: u64,
+    /// Keep the revision and the history: only for a cluster of which nothing was read or written
+    /// after the snapshot was taken
+    #[arg(long, requires = "new_cluster", conflicts_with = "bump_revision")]
+    keep_revisions: bool,
     /// The new cluster's members, this node among them; restore the same file with the same list
     /// on each [default: this node alone]
     #[arg(long, value_name = "NAME=PEERADDR,...", requires = "new_cluster")]
@@ -80,7 +95,12 @@ pub(super) async fn run(
     terminal: &mut Terminal,
 ) -> Result<(), CommandError> {
     match command {
-        SnapshotCommand::Save { file } => save::run(global, &file, terminal).await,
+        SnapshotCommand::Save { file, from_data_dir: None } => {
+            save::run(global, &file, terminal).await
+        }
+        SnapshotCommand::Save { file, from_data_dir: Some(data_dir) } => {
+            save::from_data_dir(global, &data_dir, &file, terminal).await
+        }
         SnapshotCommand::Status { file } => file::status(global, &file, terminal),
         SnapshotCommand::Restore(arguments) => restore::restore(global, &arguments, terminal),
         SnapshotCommand::Detach(arguments) => restore::detach(global, &arguments, terminal),

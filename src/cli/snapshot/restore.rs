@@ -15,10 +15,10 @@ pub(super) fn restore(
     arguments: &RestoreArguments,
     terminal: &mut Terminal,
 ) -> Result<(), CommandError> {
-    let RestoreArguments { file, data_dir, name, new_cluster, initial_cluster, cluster_key } =
-        arguments;
+    let RestoreArguments { file, data_dir, name, new_cluster, cluster_key, .. } = arguments;
     let made = if *new_cluster {
-        restore_new_cluster(file, data_dir, name, initial_cluster.as_ref())?
+        let step = if arguments.keep_revisions { 0 } else { arguments.bump_revision };
+        restore_new_cluster(file, data_dir, name, arguments.initial_cluster.as_ref(), step)?
     } else {
         restore_new_member(file, data_dir, name)?
     };

@@ -14,6 +14,7 @@ use crate::cli::arguments::Global;
 use crate::cli::failure::CommandError;
 use crate::cli::terminal::{Progress, Terminal};
 use crate::client::Client;
+use crate::node::save_from_data_dir;
 use crate::rpc::api::{SnapshotInfo, SnapshotOpenRequest, SnapshotOpened, SnapshotReadRequest};
 
 const SUFFIX: &str = ".part";
@@ -47,6 +48,23 @@ pub(super) async fn run(
     }
     place(&part, path)?;
     tell(global, &crate::storage::SnapshotFile::open(path)?, terminal)
+}
+
+/// Saves what a stopped node holds.
+pub(super) async fn from_data_dir(
+    global: &Global,
+    data_dir: &Path,
+    path: &Path,
+    terminal: &mut Terminal,
+) -> Result<(), CommandError> {
+    let saved = save_from_data_dir(data_dir, path).await?;
+    terminal.warn(&format!(
+        "this is what one node held, {} entries of its log beyond its state with it: what only the \
+         others had is not in it. Make a new cluster of it (snapshot restore --new-cluster), and \
+         start no member of the old one again",
+        saved.replayed
+    ));
+    tell(global, &saved.file, terminal)
 }
 
 /// Waits until there is a snapshot to read.

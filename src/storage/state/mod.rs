@@ -59,7 +59,7 @@ pub use deletes::StagedDeletes;
 pub use head::Applied;
 pub use options::StateOptions;
 pub use raft::SnapshotBuilder;
-pub use restore::StateSummary;
+pub use restore::{Founding, StateSummary};
 pub(super) use restore::{restore, summary_of};
 pub use stats::StateStats;
 pub use store::StateStore;

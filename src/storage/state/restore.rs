@@ -15,15 +15,25 @@ use crate::storage::environment::Durability;
 use crate::storage::snapshot::{SnapshotError, SnapshotFile};
 use crate::types::{LogId, MembershipConfig, Roster};
 
-/// Fills `state` from `file`, verifying it meanwhile. With `founders` it becomes the state of a
-/// new cluster: they are its members, and what the old cluster knew of its own is left out. Users,
-/// keys, revisions, history and the answers kept for retries stay. Answers the last entry in it.
-/// Blocks.
+/// A new cluster that begins with the state of an old one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Founding {
+    /// Its members.
+    pub members: MembershipConfig,
+    /// How far the revision is moved up; what is below counts as compacted then. The old cluster
+    /// may have gone on after the snapshot was taken: no revision that anybody has seen there may
+    /// come to name another value here. 0 = the revision and the history stay.
+    pub revision_step: u64,
+}
+
+/// Fills `state` from `file`, verifying it meanwhile. With `founding` it becomes the state of a
+/// new cluster, and what the old cluster knew of its own members is left out. Users, keys and the
+/// answers kept for retries stay. Answers the last entry in it. Blocks.
 pub(crate) fn restore(
     state: &Path,
     map_bytes: u64,
     file: &SnapshotFile,
-    founders: Option<MembershipConfig>,
+    founding: Option<Founding>,
 ) -> Result<Option<LogId>, StorageError> {
     if file.header().layout_version > LAYOUT_VERSION {
         let (found, newest) = (file.header().layout_version.into(), LAYOUT_VERSION.into());
@@ -31,18 +41,23 @@ pub(crate) fn restore(
     }
     let epoch = EpochDirectory::open(state)?;
     let tables = std::sync::Arc::new(Tables::open(&epoch.path(), map_bytes, Durability::OnDemand)?);
-    let meta = fill_for(&tables, file, founders.is_some())?;
+    let meta = fill_for(&tables, file, founding.is_some())?;
     let mut meta = meta.ok_or_else(|| file.contradiction("it does not say where it stands"))?;
     if !file.header().describes(&meta) {
         return Err(file.contradiction("its position in the log"));
     }
     let mut writer = TableWriter::begin(&tables)?;
-    if let Some(founders) = founders {
+    if let Some(Founding { members: founders, revision_step }) = founding {
         let last_node_id = founders.nodes.keys().next_back().copied().unwrap_or(0);
         let roster = Roster { last_node_id, ..Roster::default() };
         writer.put(Table::Meta, ROSTER_KEY, &encode_roster(&roster))?;
         meta.membership = founders;
         meta.membership_log_id = meta.applied;
+        if revision_step > 0 {
+            let beyond = || file.contradiction("its revision leaves no room to be moved up");
+            let moved = meta.revision.checked_add(revision_step).ok_or_else(beyond)?;
+            (meta.revision, meta.compact_revision) = (moved, moved);
+        }
     }
     writer.write_meta(&meta)?;
     writer.commit()?;
