@@ -20,6 +20,7 @@ fn operations_are_encoded_as_pinned() {
         client_addr: "c".into(),
         target: JoinTarget::Learner,
         waits: true,
+        command_format: 2,
     };
     let progress = JoinProgress {
         phase: JoinPhase::Adding,
@@ -32,7 +33,7 @@ fn operations_are_encoded_as_pinned() {
     };
     let from = JoinPhase::Seeding;
     for (operation, pinned) in [
-        (ClusterOperation::StartJoin { request, member_id_max: 3 }, "0600ac02016e01700163010103"),
+        (ClusterOperation::StartJoin { request, member_id_max: 3 }, "0600ac02016e0170016301010203"),
         (
             ClusterOperation::AdvanceJoin { join_id: 5, from, progress },
             "0601050002010109010209010107010166",
@@ -41,6 +42,7 @@ fn operations_are_encoded_as_pinned() {
         (ClusterOperation::AddWaiting { join_id: 5, target: JoinTarget::Voter }, "06030500"),
         (ClusterOperation::Claim { node_id: 4, incarnation: 300 }, "060404ac02"),
         (ClusterOperation::SetLeaving { node_id: 4, leaving: true, force: false }, "0605040100"),
+        (ClusterOperation::SetFormat { node_id: 4, command_format: 2 }, "06060402"),
     ] {
         assert_eq!(hex(&Operation::Cluster(operation.clone())), pinned, "{operation:?}");
     }

@@ -6,6 +6,19 @@ use std::path::PathBuf;
 /// Why a configuration cannot be used. Each is one line that says what to change.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// An address that no other machine can connect to.
+    #[error(
+        "{field} is {value}, which nobody can connect to; set it to the address that others reach this node at"
+    )]
+    UnspecifiedAddress {
+        /// The field.
+        field: &'static str,
+        /// What it says, or what follows from the listener.
+        value: String,
+    },
+    /// A learner that founds a cluster.
+    #[error("a learner founds no cluster; give join (--join MEMBER) with learner")]
+    LearnerOfNothing,
     /// The file could not be read.
     #[error("cannot read the configuration file {}: {source}; check the path given to --config", path.display())]
     Unreadable {

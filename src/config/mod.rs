@@ -28,6 +28,8 @@ pub use sections::{
     TlsConfig, TlsSection,
 };
 
+use crate::types::command::COMMAND_FORMAT_VERSION;
+
 /// The port of the client listener, unless told.
 pub const CLIENT_PORT: u16 = 4601;
 /// The port of the peer listener, unless told.
@@ -93,6 +95,15 @@ pub struct NodeConfig {
     pub http: HttpConfig,
     /// Which listeners speak TLS.
     pub tls: TlsConfig,
+    /// The newest format of commands that the node says it reads: for tests of clusters of two
+    /// releases.
+    #[doc(hidden)]
+    #[serde(skip, default = "newest_command_format")]
+    pub command_format: u8,
+}
+
+fn newest_command_format() -> u8 {
+    COMMAND_FORMAT_VERSION
 }
 
 impl Default for NodeConfig {
@@ -120,6 +131,7 @@ impl Default for NodeConfig {
             limits: LimitsConfig::default(),
             http: HttpConfig::default(),
             tls: TlsConfig::default(),
+            command_format: newest_command_format(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What must fit together in a configuration.
 
+use std::net::SocketAddr;
+
 use super::initial_cluster::{check_name, is_host_and_port};
 use super::{
     ConfigError, HttpConfig, LimitsConfig, NodeConfig, RaftConfig, SnapshotConfig, StorageConfig,
@@ -79,11 +81,22 @@ impl NodeConfig {
             ("advertise_peer", &self.advertise_peer),
             ("advertise_http", &self.advertise_http),
         ];
+        let (client, peer) = (self.listen_client, self.listen_peer);
+        let published = [
+            ("advertise_client", self.advertised_client(client)),
+            ("advertise_peer", self.advertised_peer(peer)),
+        ];
+        if let Some((field, value)) = published.into_iter().find(|(_, it)| is_unspecified(it)) {
+            return Err(ConfigError::UnspecifiedAddress { field, value });
+        }
         for (field, value) in advertised {
             match value {
                 Some(value) if !is_host_and_port(value) => {
                     let value = value.chars().take(64).collect();
                     return Err(ConfigError::InvalidAddress { field, value });
+                }
+                Some(value) if is_unspecified(value) => {
+                    return Err(ConfigError::UnspecifiedAddress { field, value: value.clone() });
                 }
                 _ => {}
             }
@@ -119,6 +132,11 @@ impl NodeConfig {
             Some(_) => Ok(()),
         }
     }
+}
+
+/// Whether an address is that of a listener on every interface, which nobody can connect to.
+fn is_unspecified(address: &str) -> bool {
+    address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_unspecified())
 }
 
 impl RaftConfig {
@@ -320,11 +338,31 @@ mod tests {
             assert!(matches!(error, ConfigError::OpenToTheNetwork { .. }), "{error}");
             assert!(error.to_string().contains("loopback"), "{error}");
         }
-        let mut config = NodeConfig { listen_client: open, ..NodeConfig::default() };
+        let mut config = NodeConfig {
+            listen_client: open,
+            advertise_client: Some("node1.example.org:4601".to_owned()),
+            ..NodeConfig::default()
+        };
         config.validate().expect("signed requests may come from anywhere");
         config.auth.insecure_no_auth = true;
         config.auth.cluster_key = Some("key.toml".into());
         assert!(matches!(config.validate(), Err(ConfigError::KeyWithoutUse)));
+    }
+
+    #[test]
+    fn what_is_advertised_is_an_address_that_others_can_connect_to() {
+        fn open() -> SocketAddr {
+            SocketAddr::from(([0, 0, 0, 0], 4601))
+        }
+        for (edit, field) in [
+            ((|config| config.listen_client = open()) as fn(&mut NodeConfig), "advertise_client"),
+            (|config| config.listen_peer = open(), "advertise_peer"),
+            (|config| config.advertise_peer = Some("[::]:4602".into()), "advertise_peer"),
+            (|config| config.advertise_http = Some("0.0.0.0:80".into()), "advertise_http"),
+        ] {
+            let error = error_after(edit).to_string();
+            assert!(error.starts_with(field) && error.contains("nobody can connect"), "{error}");
+        }
     }
 
     #[test]

@@ -51,6 +51,12 @@ pub(super) fn change(roster: &Roster, operation: &ClusterOperation, now_ms: u64)
             let after = leaving.then_some(*force);
             Ok((ClusterAnswer::Done, (before != after).then_some(next)))
         }
+        ClusterOperation::SetFormat { node_id, command_format } => {
+            let mut next = roster.clone();
+            let before = next.formats.insert(*node_id, *command_format);
+            let changed = before != Some(*command_format);
+            Ok((ClusterAnswer::Done, changed.then_some(next)))
+        }
     }
 }
 
@@ -63,6 +69,7 @@ pub fn roster_after_membership(roster: &Roster, membership: &MembershipConfig) -
     let is_known =
         |node: &NodeId| membership.nodes.contains_key(node) || roster.open_join_of(*node).is_some();
     next.incarnations.retain(|node, _| is_known(node));
+    next.formats.retain(|node, _| is_known(node));
     next.leaving.retain(|node, _| membership.nodes.contains_key(node));
     (next != *roster).then_some(next)
 }
@@ -98,6 +105,7 @@ fn start_join(
     let join_id = roster.last_join_id + 1;
     (next.last_node_id, next.last_join_id) = (node_id, join_id);
     next.incarnations.insert(node_id, request.nonce);
+    next.formats.insert(node_id, request.command_format);
     let record = JoinRecord {
         join_id,
         node_id,
@@ -194,6 +202,7 @@ fn with_progress(roster: &Roster, join_id: JoinId, progress: JoinProgress, now_m
     join.progress = progress;
     if matches!(join.progress.phase, JoinPhase::Failed | JoinPhase::Cancelled) {
         next.incarnations.remove(&node_id);
+        next.formats.remove(&node_id);
     }
     let ended: Vec<JoinId> =
         next.joins.values().filter(|join| !join.is_open()).map(|join| join.join_id).collect();

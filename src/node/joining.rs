@@ -82,6 +82,7 @@ pub(super) async fn identity(
                 client_addr: config.advertised_client(client),
                 target: if config.learner { JoinTarget::Learner } else { JoinTarget::Voter },
                 waits: joining.waits,
+                command_format: config.command_format,
             };
             // A state of another cluster is refused by whoever is asked, and nothing begun.
             let options =

@@ -37,6 +37,8 @@ mod start;
 #[cfg(test)]
 mod tests;
 mod tls;
+#[cfg(test)]
+mod version_tests;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -58,14 +60,14 @@ use crate::storage::DataDir;
 use crate::storage::log::LogStore;
 use crate::storage::state::StateStore;
 use crate::telemetry::{NodeMetrics, UpkeepTask};
-use crate::types::RequestError;
+use start::check_ready;
 use tls::CertificateWatch;
 
 /// How long the first read may take until [`Node::ready`] tries again.
 const READY_TRY_MAX: Duration = Duration::from_secs(2);
 
-/// The pause before a node that joins looks again whether it has.
-const JOIN_PAUSE: Duration = Duration::from_millis(20);
+/// The pause before it is looked again whether the node is ready.
+const READY_PAUSE: Duration = Duration::from_millis(20);
 
 /// A running node. Dropping it without [`shutdown`](Self::shutdown) is a crash as far as its data
 /// is concerned: nothing acknowledged is lost.
@@ -126,26 +128,22 @@ impl Node {
         self.certificates.is_needed()
     }
 
-    /// Waits until the node can do what it is there for: a linearizable read went through it. Errs
-    /// only when the node has failed.
+    /// Waits until the node can do what it is there for: a linearizable read went through it, it
+    /// has joined, and there is a user whose signed request it would serve. Errs only when the node
+    /// has failed.
     pub async fn ready(&self) -> Result<(), ExitReason> {
         let mut exit = self.actors.exit.clone();
+        let NodeHandles { raft, auth, .. } = self.handles();
         loop {
-            let tried = self.handles().raft.read_barrier(Instant::now() + READY_TRY_MAX);
-            let read: Result<(), RequestError> = tokio::select! {
-                read = tried => read,
+            let checked = tokio::select! {
+                checked = check_ready(raft, auth, Instant::now() + READY_TRY_MAX) => checked,
                 failed = exit.wait_for(Option::is_some) => return Err(reason(failed.ok().as_deref())),
             };
-            match read {
-                // One that joins serves when it is what it was to become.
-                Ok(()) if self.handles().raft.has_joined() => break,
-                Ok(()) => sleep(JOIN_PAUSE).await,
+            match checked {
+                Ok(()) => return Ok(()),
                 Err(error) => tracing::debug!(%error, "not ready yet"),
             }
-        }
-        tokio::select! {
-            () = self.handles().auth.founded() => Ok(()),
-            failed = exit.wait_for(Option::is_some) => Err(reason(failed.ok().as_deref())),
+            sleep(READY_PAUSE).await;
         }
     }
 

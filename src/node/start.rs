@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::joining::JoinError;
 use super::observer::{DoorObserver, Observer};
@@ -14,7 +15,7 @@ use super::tls::Certificates;
 use super::{Node, OpenStorage, figures, founding, gateway, joining, keys, registry};
 use crate::actors::raft::{self, ConsensusError, ConsensusParts, NodeDescription};
 use crate::actors::{
-    ClientKeys, Keyring, NodeSupervisor, Pace, PeerKeys, RaftHandle, SupervisorArgs,
+    AuthHandle, ClientKeys, Keyring, NodeSupervisor, Pace, PeerKeys, RaftHandle, SupervisorArgs,
     SupervisorMessage, Trust,
 };
 use crate::auth::{AmzDate, CLIENT_SERVICE, ClusterKey, KeyFileError, PEER_SERVICE};
@@ -30,12 +31,13 @@ use crate::rpc::server::{
 };
 use crate::rpc::transport::tls::TlsFileError;
 use crate::rpc::transport::{self, Guard, ServiceRequest as _};
+use crate::storage::data_dir::is_made;
 use crate::storage::detached::NO_NODE;
 use crate::storage::log::{LogOptions, LogStore};
 use crate::storage::state::{StateOptions, StateStore};
 use crate::storage::{DataDir, FatalSink, FatalWatch, Identity, StorageError};
 use crate::telemetry::{AuditLog, NodeMetrics};
-use crate::types::{ClusterId, NodeId, PeerAddress};
+use crate::types::{ClusterId, NodeId, PeerAddress, RequestError};
 
 /// How long the original of a copied data directory may take to answer.
 const ORIGINAL_MAX: Duration = Duration::from_secs(2);
@@ -96,6 +98,18 @@ pub enum StartError {
         path: String,
         /// The cluster its state is of.
         cluster_id: ClusterId,
+    },
+    /// The data directory is empty, and nothing says where the node belongs.
+    #[error(
+        "{path} is empty, and nothing says what cluster this node is of; give --join MEMBER to enter \
+         the one with this key, or --initial-cluster {name}=PEERADDR[,...] to found one (a node that \
+         lost its data must join)"
+    )]
+    NothingToFound {
+        /// The directory.
+        path: String,
+        /// The node's name.
+        name: String,
     },
     /// The data directory is another cluster's.
     #[error(
@@ -167,7 +181,7 @@ impl StartError {
     /// The process's exit code: 2 for a wrong configuration, else 1.
     pub fn code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::NotAFounder { .. } => 2,
+            Self::Config(_) | Self::NotAFounder { .. } | Self::NothingToFound { .. } => 2,
             _ => 1,
         }
     }
@@ -222,6 +236,9 @@ impl Node {
             given @ Origin::Given(_) => given,
         };
         let founders = config.founders(sockets.peer.local_addr());
+        if matches!(origin, Origin::Founder) {
+            refuse_to_found_unasked(&config)?;
+        }
         let metrics = NodeMetrics::new();
         metrics.insecure_no_auth(cluster_key.is_none());
         let (fatal, failure) = FatalSink::channel();
@@ -250,12 +267,14 @@ impl Node {
         });
         registry::follow(&storage.state, peers.clone(), incarnations.clone());
         refuse_copy(&storage.state, &peers, &identity, &config, peer).await?;
+        let connections = peers.clone();
         let raft = raft::start(ConsensusParts {
             node: NodeDescription {
                 node_id: identity.node_id,
                 name: identity.name.clone(),
                 cluster_id: identity.cluster_id,
             },
+            command_format: config.command_format,
             config: config.raft.clone(),
             log: storage.log.clone(),
             state: storage.state.clone(),
@@ -293,7 +312,8 @@ impl Node {
         let budget = Arc::new(Admission::new(PEER_REQUESTS_MAX, PEER_BYTES_MAX));
         let peers = sockets.peer.serve(peer_door, peer_limits(limits), budget, doors.clone());
         if founds {
-            found(&raft, &config, &founders, &identity).await?;
+            let supervisor = actors.supervisor.clone();
+            found(&raft, connections, &config, founders, &identity, supervisor).await?;
         } else {
             let supervisor = actors.supervisor.clone();
             let directory = config.data_dir.clone();
@@ -325,9 +345,10 @@ impl Node {
             bound: http_addr,
         });
         let clients = sockets.client.serve(store_door, client_limits(limits), budget, doors);
+        let auth = actors.handles.auth.clone();
         let readiness = Readiness::new(&config.http, move |deadline| {
-            let raft = raft.clone();
-            async move { raft.read_barrier(deadline).await }
+            let (raft, auth) = (raft.clone(), auth.clone());
+            async move { check_ready(&raft, &auth, deadline).await }
         });
         let http = HttpServer::start(
             sockets.http,
@@ -353,6 +374,39 @@ impl Node {
             _upkeep,
         })
     }
+}
+
+/// Whether the node can do what it is there for: the first signed request would be served.
+pub(super) async fn check_ready(
+    raft: &RaftHandle,
+    auth: &AuthHandle,
+    deadline: Instant,
+) -> Result<(), RequestError> {
+    raft.read_barrier(deadline).await?;
+    let not_yet = |reason: &str| Err(RequestError::Unavailable { reason: reason.to_owned() });
+    if !raft.has_joined() {
+        return not_yet("the node has not joined yet");
+    }
+    if !auth.is_founded() {
+        return not_yet("the cluster has no user yet");
+    }
+    Ok(())
+}
+
+/// A node that was given the key of a cluster, an empty directory and no word about which nodes to
+/// look for is more likely one that lost its disk than one that is to found another cluster.
+fn refuse_to_found_unasked(config: &NodeConfig) -> Result<(), StartError> {
+    if config.learner && config.contacts().is_empty() && !is_made(&config.data_dir) {
+        return Err(ConfigError::LearnerOfNothing.into());
+    }
+    let was_given_keys = config.auth.cluster_key.is_some();
+    if was_given_keys && config.initial_cluster.is_none() && !is_made(&config.data_dir) {
+        return Err(StartError::NothingToFound {
+            path: config.data_dir.display().to_string(),
+            name: config.name.clone(),
+        });
+    }
+    Ok(())
 }
 
 async fn bind(config: &NodeConfig, tls: &Certificates) -> Result<Sockets, StartError> {
@@ -525,20 +579,35 @@ fn actor_args(
     }
 }
 
-/// Founds the cluster, if this node's log is empty and its identity allows it.
+/// Founds the cluster, if this node's log is empty and its identity allows it: at once where it is
+/// alone, else beside what the node does when every other founder has answered.
 async fn found(
     raft: &RaftHandle,
+    peers: PeerConnections,
     config: &NodeConfig,
-    founders: &InitialCluster,
+    founders: InitialCluster,
     identity: &Identity,
+    supervisor: ractor::ActorRef<SupervisorMessage>,
 ) -> Result<(), StartError> {
     if raft.is_founded().await? {
         return Ok(());
     }
-    if !founding::may_found(identity, founders, config.initial_cluster.is_some()) {
+    if !founding::may_found(identity, &founders, config.initial_cluster.is_some()) {
         return Err(StartError::OtherFounders { path: config.data_dir.display().to_string() });
     }
-    Ok(raft.found(founders.members()).await?)
+    let members = founders.members();
+    if members.len() == 1 {
+        return Ok(raft.found(members).await?);
+    }
+    let raft = raft.clone();
+    tokio::spawn(async move {
+        if let Err(error) = founding::found(&raft, &peers, members).await {
+            // The supervisor is only gone when the node stops anyway.
+            let failed = SupervisorMessage::ConsensusFailed(error.to_string());
+            let _ = supervisor.send_message(failed);
+        }
+    });
+    Ok(())
 }
 
 /// Refuses to run a copy of a data directory while the original runs elsewhere.

@@ -6,8 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::Operation;
 
-/// The version of the command encoding, its first byte in the log.
+/// The newest version of the command encoding that this release reads. The first byte of a command
+/// in the log is the lowest version that has what it says ([`Operation::format`]): a member stops
+/// at one that it does not read, so a leader proposes only what all members do.
 pub const COMMAND_FORMAT_VERSION: u8 = 1;
+
+/// The version that every release reads.
+pub const COMMAND_FORMAT_FIRST: u8 = 1;
+
+const _: () = assert!(COMMAND_FORMAT_FIRST <= COMMAND_FORMAT_VERSION);
 
 /// A client for the purpose of applying its retries once: 128 random bits drawn by the client
 /// library when it starts, and drawn anew when its session has expired.
@@ -115,7 +122,7 @@ pub enum CommandDecodeError {
 impl Command {
     /// The bytes of this command in the log.
     pub fn encode(&self) -> bytes::Bytes {
-        let bytes = postcard::to_extend(self, vec![COMMAND_FORMAT_VERSION])
+        let bytes = postcard::to_extend(self, vec![self.operation.format()])
             .expect("a vector takes every byte and no field refuses to be serialised");
         bytes.into()
     }

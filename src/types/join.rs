@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::command::COMMAND_FORMAT_FIRST;
 use super::{LogId, NodeId};
 
 /// Names one join for ever: counted from 1, never reused.
@@ -25,6 +26,8 @@ pub struct JoinRequest {
     pub target: JoinTarget,
     /// Whether it only takes a snapshot and then waits to be added.
     pub waits: bool,
+    /// The newest format of commands that it reads.
+    pub command_format: u8,
 }
 
 /// What a node becomes by joining. Append only.
@@ -172,6 +175,8 @@ pub struct Roster {
     pub leaving: BTreeMap<NodeId, bool>,
     /// The joins under way, and the last ones that ended.
     pub joins: BTreeMap<JoinId, JoinRecord>,
+    /// The newest format of commands that each member, and each node that joins, reads.
+    pub formats: BTreeMap<NodeId, u8>,
 }
 
 impl Roster {
@@ -183,6 +188,11 @@ impl Roster {
     /// The join that is not over by which `node_id` comes in.
     pub fn open_join_of(&self, node_id: NodeId) -> Option<&JoinRecord> {
         self.open_joins().find(|join| join.node_id == node_id)
+    }
+
+    /// The newest format of commands that a node is known to read.
+    pub fn format_of(&self, node_id: NodeId) -> u8 {
+        self.formats.get(&node_id).copied().unwrap_or(COMMAND_FORMAT_FIRST)
     }
 
     /// The lowest index that a join holds the log at.
@@ -237,6 +247,13 @@ pub enum ClusterOperation {
         leaving: bool,
         /// Also when no majority of the others is alive.
         force: bool,
+    },
+    /// A member says which commands it reads.
+    SetFormat {
+        /// The member.
+        node_id: NodeId,
+        /// The newest format of commands that it reads.
+        command_format: u8,
     },
 }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::command::COMMAND_FORMAT_FIRST;
 use super::{AccessOperation, ClusterOperation, KeyRange, PeerAddress};
 
 /// A command that goes through the log. Append only: the position of a variant is its number on
@@ -36,6 +37,23 @@ pub enum Operation {
         /// The delete's main revision.
         revision: u64,
     },
+}
+
+impl Operation {
+    /// The lowest version of the command encoding that has this operation. A new operation, or a
+    /// new field of one, needs a new version, and is proposed when every member reads that.
+    pub fn format(&self) -> u8 {
+        match self {
+            Self::Put(_)
+            | Self::DeleteRange(_)
+            | Self::Txn(_)
+            | Self::Compact(_)
+            | Self::RegisterMember { .. }
+            | Self::Access(_)
+            | Self::Cluster(_)
+            | Self::ContinueDelete { .. } => COMMAND_FORMAT_FIRST,
+        }
+    }
 }
 
 /// Store one pair. A put without a lease detaches the old lease.

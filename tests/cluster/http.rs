@@ -7,8 +7,20 @@ use crate::harness::{Cluster, eventually};
 
 /// The whole answer to a GET.
 pub fn get(address: SocketAddr, path: &str) -> String {
+    get_of("test", address, path)
+}
+
+/// The whole answer to what a presigned link asks of a node.
+pub fn follow(link: &str) -> String {
+    let (host, path) =
+        link.trim().strip_prefix("http://").and_then(|it| it.split_once('/')).expect("a link");
+    get_of(host, host.parse().expect("an address"), &format!("/{path}"))
+}
+
+fn get_of(host: &str, address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("the listener is there");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").expect("it reads");
+    let close = "Connection: close";
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n{close}\r\n\r\n").expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     answer

@@ -14,6 +14,7 @@ mod bad_input;
 mod failover;
 mod fallen_behind;
 mod filled_by_hand;
+mod founding;
 mod http;
 mod join;
 #[cfg(debug_assertions)]

@@ -188,7 +188,7 @@ async fn a_wiped_node_is_refused_under_its_old_id_by_members_that_were_restarted
     }
     cluster.nodes[2].start();
     assert_eq!(cluster.nodes[2].wait_exit().code(), Some(14));
-    assert!(cluster.nodes[2].log().contains("must join as a new node"), "it is told what to do");
+    assert!(cluster.nodes[2].log().contains("start it with --join"), "it is told what to do");
 }
 
 #[tokio::test(flavor = "multi_thread")]

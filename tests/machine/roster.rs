@@ -18,6 +18,7 @@ fn request(nonce: u128) -> JoinRequest {
         client_addr: format!("c:{nonce}"),
         target: JoinTarget::Voter,
         waits: false,
+        command_format: 1,
     }
 }
 

@@ -50,6 +50,11 @@ impl Keyring {
         &self.cluster.cluster_name
     }
 
+    /// Whether there is any user yet: the state was founded, or received, and applied.
+    pub fn has_users(&self) -> bool {
+        self.views.borrow().revision() > 0
+    }
+
     /// The keys in force at this moment, for one request.
     pub fn in_force(self: &Arc<Self>) -> KeysInForce {
         KeysInForce { view: Arc::clone(&self.views.borrow()), ring: Arc::clone(self) }
@@ -134,6 +139,10 @@ pub struct ClientKeys(pub Arc<Keyring>);
 impl SessionKeys for ClientKeys {
     fn signing_key(&self, access_key_id: &str, scope: &Scope) -> (Option<Principal>, SigningKey) {
         self.0.cache.signing_key(&self.0.in_force(), access_key_id, scope)
+    }
+
+    fn can_tell(&self, access_key_id: &str) -> bool {
+        access_key_id == NODE_KEY_ID || self.0.has_users()
     }
 }
 

@@ -193,12 +193,9 @@ impl AuthHandle {
         self.keyring.as_ref()
     }
 
-    /// Waits until there is somebody who can ask for anything: the first user is there.
-    pub async fn founded(&self) {
-        if self.keyring.is_some() {
-            // An error means that the node stops.
-            let _ = self.view.clone().wait_for(|view| view.revision() > 0).await;
-        }
+    /// Whether there is somebody who can ask for anything: the first user is there.
+    pub fn is_founded(&self) -> bool {
+        self.keyring.as_ref().is_none_or(|keyring| keyring.has_users())
     }
 
     /// Users, roles and keys as this node has applied them. For one request: the next one may be

@@ -100,8 +100,10 @@ pub struct MembershipState {
     running: HashMap<JoinId, Running>,
     /// Whether what was left half done is being completed.
     tidying: bool,
-    /// When this node last asked whether it belongs, while it doubts it.
+    /// When this node asks next whether it belongs, while it doubts it.
     doubting: Option<Instant>,
+    /// Whether it has seen itself as a member.
+    was_member: bool,
     /// Whether the cluster is being asked about that.
     asking: bool,
 }
@@ -149,6 +151,7 @@ impl Actor for MembershipActor {
             running: HashMap::new(),
             tidying: false,
             doubting: None,
+            was_member: false,
             asking: false,
         })
     }
@@ -340,13 +343,18 @@ fn doubt(state: &mut MembershipState, myself: &ActorRef<MembershipMessage>) {
     let raft = &state.args.raft;
     let view = raft.membership_view();
     // A learner that was removed goes on naming the leader it had, and only the silence tells.
-    let belongs = view.contains(raft.node().node_id) && raft.unheard() < SILENCE_MAX;
+    let is_member = view.contains(raft.node().node_id);
+    let belongs = is_member && raft.unheard() < SILENCE_MAX;
+    state.was_member |= is_member;
     if belongs || view.nodes.is_empty() {
         state.doubting = None;
         return;
     }
-    if state.doubting.is_none_or(|asked| asked.elapsed() >= STANDING_PAUSE) {
-        state.doubting = Some(Instant::now());
+    // One that was given a snapshot and is not added yet has more time.
+    let first = if state.was_member { Duration::ZERO } else { STANDING_PAUSE };
+    let now = Instant::now();
+    if *state.doubting.get_or_insert(now + first) <= now {
+        state.doubting = Some(now + STANDING_PAUSE);
         ask(state, myself);
     }
 }

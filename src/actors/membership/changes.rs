@@ -121,6 +121,14 @@ async fn join(
             taken.id, taken.name, taken.peer_addr
         )));
     }
+    let common = context.raft.common_format();
+    if request.command_format < common {
+        return Err(refused(format!(
+            "the node reads commands up to format {}, and this cluster may write format {common}; \
+             upgrade the node",
+            request.command_format
+        )));
+    }
     let member_id_max = view.nodes.keys().next_back().copied().unwrap_or(0);
     let operation = ClusterOperation::StartJoin { request, member_id_max };
     match propose(context, operation, deadline).await? {

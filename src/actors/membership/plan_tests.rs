@@ -25,6 +25,7 @@ fn join(phase: JoinPhase) -> JoinRecord {
             client_addr: "h:2".into(),
             target: JoinTarget::Voter,
             waits: false,
+            command_format: 1,
         },
         started_ms: 0,
         progress: JoinProgress { phase, ..JoinProgress::BEGUN },

@@ -57,6 +57,11 @@ pub(super) async fn publish(args: &MembershipArgs, deadline: Instant) -> Result<
         let claim = ClusterOperation::Claim { node_id, incarnation: *incarnation };
         propose(raft, Operation::Cluster(claim), deadline).await?;
     }
+    if raft.roster().format_of(node_id) != raft.reads_format() {
+        let command_format = raft.reads_format();
+        let format = ClusterOperation::SetFormat { node_id, command_format };
+        propose(raft, Operation::Cluster(format), deadline).await?;
+    }
     if raft.has_published(node_id, address, client_addr) {
         return Ok(());
     }

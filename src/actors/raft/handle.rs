@@ -53,6 +53,7 @@ pub struct RaftHandle {
 
 pub(super) struct Shared {
     pub(super) node: NodeDescription,
+    pub(super) command_format: u8,
     pub(super) trust: Trust,
     pub(super) raft: Raft,
     pub(super) server: ServerWatch,

@@ -12,6 +12,7 @@ mod config;
 mod continuity;
 mod deletes;
 mod failover;
+mod formats;
 mod handle;
 mod install;
 mod membership;

@@ -78,6 +78,9 @@ impl RaftHandle {
         if Instant::now() >= deadline {
             return Attempt::Done(Err(RequestError::DeadlinePassed));
         }
+        if let Err(refused) = self.check_format(write.operation.format()) {
+            return Attempt::Done(Err(refused));
+        }
         let command = self.command(write).encode();
         let counts = &self.shared.proposals;
         counts.pending.fetch_add(1, Relaxed);

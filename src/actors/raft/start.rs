@@ -40,6 +40,8 @@ pub enum ConsensusError {
 pub struct ConsensusParts {
     /// Who this node is.
     pub node: NodeDescription,
+    /// The newest format of commands that it reads.
+    pub command_format: u8,
     /// Its timings.
     pub config: RaftConfig,
     /// The log.
@@ -71,6 +73,7 @@ pub async fn start(parts: ConsensusParts) -> Result<RaftHandle, ConsensusError> 
         server: raft.server_metrics(),
         raft,
         node: parts.node,
+        command_format: parts.command_format,
         trust: parts.trust,
         log: parts.log,
         state: parts.state,

@@ -46,6 +46,11 @@ impl Door {
         Self { keyring, rules, replay }
     }
 
+    /// Whether it can be told yet who may come in: there is a user, or nothing is verified.
+    pub(super) fn can_tell(&self) -> bool {
+        self.keyring.as_ref().is_none_or(|keyring| keyring.has_users())
+    }
+
     /// Lets a request in. What is left of the body of one that is refused stays in `body`.
     pub(super) async fn open(
         &self,

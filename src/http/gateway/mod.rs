@@ -142,6 +142,10 @@ impl Shared {
     ) -> Result<Response, Problem> {
         let _one = self.under_way.begin().ok_or_else(Problem::stopping)?;
         let (head, mut body) = request.into_parts();
+        if !self.door.can_tell() {
+            body::discard(body).await;
+            return Err(Problem::not_ready());
+        }
         let opened = self.door.open(&head, &mut body, origin, &self.memory, self.timeout).await;
         let request = match opened {
             Ok(request) => request,

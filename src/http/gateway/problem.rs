@@ -74,6 +74,12 @@ impl Problem {
         RequestError::Unavailable { reason: "the node is stopping".to_owned() }.into()
     }
 
+    /// The node knows no user yet.
+    pub(super) fn not_ready() -> Self {
+        let reason = "the node is not ready yet: it joins, or its cluster is being founded";
+        RequestError::Unavailable { reason: reason.to_owned() }.into()
+    }
+
     /// As many bytes of requests and answers are in memory as may be.
     pub(super) fn no_memory() -> Self {
         RequestError::Overloaded { retry_after_ms: 1_000 }.into()

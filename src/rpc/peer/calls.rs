@@ -221,6 +221,12 @@ impl PeerConnection {
         self.call("check_standing", timeout, send).await
     }
 
+    /// Whether the peer has ever been part of a cluster.
+    pub async fn is_founded(&self, timeout: Duration) -> Result<bool, PeerCallError> {
+        let send = |peer: PeerClient, context| async move { peer.is_founded(context).await };
+        self.call("is_founded", timeout, send).await
+    }
+
     /// What the peer says of itself.
     pub async fn status(&self, timeout: Duration) -> Result<NodeStatus, PeerCallError> {
         let send = |peer: PeerClient, context| async move { peer.status(context).await };

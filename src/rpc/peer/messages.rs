@@ -181,6 +181,7 @@ impl ServiceRequest for PeerRequest {
             "/chainfire/peer/snapshot_abandon",
             "/chainfire/peer/cluster",
             "/chainfire/peer/check_standing",
+            "/chainfire/peer/is_founded",
         ],
         cancel: "/chainfire/peer/cancel",
     };
@@ -202,6 +203,7 @@ impl ServiceRequest for PeerRequest {
             Self::SnapshotAbandon {} => 12,
             Self::Cluster { .. } => 13,
             Self::CheckStanding {} => 14,
+            Self::IsFounded {} => 15,
         }
     }
 }
@@ -241,4 +243,6 @@ pub trait Peer {
     async fn cluster(request: ClusterRequest) -> Result<ClusterReply, RequestError>;
     /// Says that the cluster may have gone on without this node, which then asks it.
     async fn check_standing() -> Result<(), RequestError>;
+    /// Whether the node has ever been part of a cluster: whether it holds a log, or has voted.
+    async fn is_founded() -> Result<bool, RequestError>;
 }

@@ -353,8 +353,8 @@ fn note<D: Door>(shared: &Shared<D>, remote: SocketAddr, error: &AcceptError) {
     shared.observer.connection_refused(listener, reason);
     let access_key_id = match error {
         AcceptError::Unproven { access_key_id, .. } => Some(access_key_id.as_str()),
-        // That there is no room says nothing of who came.
-        AcceptError::Refused(Refusal::Full { .. }) => return,
+        // That there is no room, or no user yet, says nothing of who came.
+        AcceptError::Refused(Refusal::Full { .. } | Refusal::NotReady) => return,
         AcceptError::Refused(_) => None,
         // Probes open connections and close them: that is nobody who was refused.
         AcceptError::Handshake(HandshakeError::Timeout | HandshakeError::Socket(_)) => return,

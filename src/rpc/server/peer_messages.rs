@@ -45,6 +45,8 @@ pub enum PeerMethod {
     Cluster,
     /// `check_standing`
     CheckStanding,
+    /// `is_founded`
+    IsFounded,
 }
 
 pub(super) fn method(request: &PeerRequest) -> PeerMethod {
@@ -64,6 +66,7 @@ pub(super) fn method(request: &PeerRequest) -> PeerMethod {
         PeerRequest::SnapshotAbandon {} => PeerMethod::SnapshotAbandon,
         PeerRequest::Cluster { .. } => PeerMethod::Cluster,
         PeerRequest::CheckStanding {} => PeerMethod::CheckStanding,
+        PeerRequest::IsFounded {} => PeerMethod::IsFounded,
     }
 }
 
@@ -84,6 +87,7 @@ pub(super) fn name(method: PeerMethod) -> &'static str {
         PeerMethod::SnapshotAbandon => "snapshot_abandon",
         PeerMethod::Cluster => "cluster",
         PeerMethod::CheckStanding => "check_standing",
+        PeerMethod::IsFounded => "is_founded",
     }
 }
 
@@ -98,6 +102,7 @@ pub(super) fn cost(request: &PeerRequest) -> Cost {
         | PeerRequest::SnapshotStatus {}
         | PeerRequest::Cluster { .. }
         | PeerRequest::CheckStanding {}
+        | PeerRequest::IsFounded {}
         | PeerRequest::SnapshotAbandon {} => (0, true),
         PeerRequest::Seed { request } => (request.peer_addr.len(), true),
         PeerRequest::SnapshotChunk { request } => (request.bytes.len(), false),
@@ -135,6 +140,7 @@ pub(super) fn outcome(response: &PeerResponse) -> &'static str {
         PeerResponse::SnapshotAbandon(answer) => refusal_kind(answer),
         PeerResponse::Cluster(answer) => answer.as_ref().err().map_or("ok", error_kind),
         PeerResponse::CheckStanding(answer) => answer.as_ref().err().map_or("ok", error_kind),
+        PeerResponse::IsFounded(answer) => answer.as_ref().err().map_or("ok", error_kind),
     }
 }
 
@@ -148,7 +154,9 @@ fn refusal_kind<T>(answer: &Result<T, PeerRefusal>) -> &'static str {
 pub(super) fn overdue(method: PeerMethod) -> RequestError {
     let reason = "the deadline passed while the call was under way".to_owned();
     match method {
-        PeerMethod::ReadIndex | PeerMethod::Status => RequestError::Unavailable { reason },
+        PeerMethod::ReadIndex | PeerMethod::Status | PeerMethod::IsFounded => {
+            RequestError::Unavailable { reason }
+        }
         _ => RequestError::OutcomeUnknown { reason },
     }
 }
@@ -164,6 +172,7 @@ pub(super) fn refusal(
         PeerMethod::Status => Ok(PeerResponse::Status(Err(error))),
         PeerMethod::Cluster => Ok(PeerResponse::Cluster(Err(error))),
         PeerMethod::CheckStanding => Ok(PeerResponse::CheckStanding(Err(error))),
+        PeerMethod::IsFounded => Ok(PeerResponse::IsFounded(Err(error))),
         _ => Err(ServerError::new(io::ErrorKind::Other, error.to_string())),
     }
 }

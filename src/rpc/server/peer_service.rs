@@ -157,6 +157,11 @@ impl Peer for PeerService {
         Box::pin(self.members.execute_here(request, deadline_of(&context))).await
     }
 
+    async fn is_founded(self, _context: Context) -> Result<bool, RequestError> {
+        let founded = self.raft.is_founded().await;
+        founded.map_err(|error| RequestError::Unavailable { reason: error.to_string() })
+    }
+
     async fn check_standing(self, _context: Context) -> Result<(), RequestError> {
         self.members.check_standing();
         Ok(())

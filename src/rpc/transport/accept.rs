@@ -160,6 +160,9 @@ fn judge_hello<'a>(
         let (asked, actual) = (cluster_name.clone(), guard.cluster_name.clone());
         return Err(Refusal::WrongClusterName { asked, actual });
     }
+    if !guard.keys.can_tell(&access_key_id) {
+        return Err(Refusal::NotReady);
+    }
     Ok((hello, Some((guard, access_key_id))))
 }
 

@@ -223,7 +223,7 @@ pub enum Refusal {
     },
     /// The node that connects is not the one known under its id.
     #[error(
-        "node {node_id} is known with another data directory; a node that lost its data must join as a new node"
+        "node {node_id} is known with another data directory; a node that lost its data is a new one: remove it with 'chainfire member remove {node_id}', empty its directory and start it with --join"
     )]
     OtherIncarnation {
         /// The id.
@@ -281,13 +281,16 @@ pub enum Refusal {
          [tls.client] and [tls.peer] of the configuration)"
     )]
     TlsRequired,
+    /// The node knows no user yet.
+    #[error("the node is not ready yet: it joins, or its cluster is being founded; try again")]
+    NotReady,
 }
 
 impl Refusal {
     /// Whether the same hello may be welcomed later, without anybody having changed something.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Full { .. } => true,
+            Self::Full { .. } | Self::NotReady => true,
             Self::WrongCluster { .. }
             | Self::NewerProtocol { .. }
             | Self::NotThatNode { .. }
@@ -319,6 +322,7 @@ impl Refusal {
             Self::SignatureDoesNotMatch => "signature_does_not_match",
             Self::RequestTimeTooSkewed { .. } => "time_too_skewed",
             Self::TlsRequired => "no_tls",
+            Self::NotReady => "not_ready",
         }
     }
 }

@@ -94,6 +94,12 @@ pub trait SessionKeys: Send + Sync + 'static {
     /// The signing key of an access key for a scope, and whose it is. For an access key that is not
     /// in force it is nobody's, and made of a secret that nobody has, in the same time.
     fn signing_key(&self, access_key_id: &str, scope: &Scope) -> (Option<Principal>, SigningKey);
+
+    /// Whether it can be told at all yet whether this key is in force. A node that joins, or whose
+    /// cluster is being founded, knows of no user: nobody is refused for that.
+    fn can_tell(&self, _access_key_id: &str) -> bool {
+        true
+    }
 }
 
 /// What is signed of a call beside its frame's body.

@@ -50,8 +50,9 @@ impl Cluster {
     /// A cluster of one node, which founds it alone, and serves.
     pub fn of_one() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let nodes = vec![Node::new("n1", directory.path())];
-        let mut cluster = Self { nodes, directory };
+        let mut node = Node::new("n1", directory.path());
+        node.set_initial_cluster(&format!("n1={}", node.peer));
+        let mut cluster = Self { nodes: vec![node], directory };
         cluster.start_all();
         cluster
     }

@@ -29,6 +29,7 @@ pub struct Node {
     initial_cluster: Option<String>,
     /// None = it runs without authentication.
     cluster_key: Option<PathBuf>,
+    own_keys: bool,
     join: Option<(&'static str, String)>,
     /// What it is started with instead of all of the above.
     command: Option<Vec<String>>,
@@ -68,6 +69,7 @@ impl Node {
             log: directory.join(format!("{name}.log")),
             initial_cluster: None,
             cluster_key: Some(cluster_key_file().to_owned()),
+            own_keys: false,
             join: None,
             command: None,
             environment: Vec::new(),
@@ -102,6 +104,16 @@ impl Node {
     /// Gives it another key file than all other nodes.
     pub fn set_cluster_key(&mut self, file: &Path) {
         self.cluster_key = Some(file.to_owned());
+    }
+
+    /// Gives it no key file: it makes its own keys.
+    pub fn set_own_keys(&mut self) {
+        self.own_keys = true;
+    }
+
+    /// Has it join nobody: its directory knows its cluster.
+    pub fn clear_join(&mut self) {
+        self.join = None;
     }
 
     /// Has it run without authentication.
@@ -200,6 +212,7 @@ impl Node {
     fn name_its_place(&self, command: &mut Command) {
         command.args(["--name", &self.name]).arg("--data-dir").arg(&self.data_dir);
         match &self.cluster_key {
+            _ if self.own_keys => &mut *command,
             Some(file) => command.arg("--cluster-key").arg(file),
             None => command.arg("--insecure-no-auth"),
         };

@@ -92,6 +92,10 @@ impl Peer for EchoPeer {
         Ok(crate::types::ClusterReply::Done { node_id: 1 })
     }
 
+    async fn is_founded(self, _: Context) -> Result<bool, RequestError> {
+        Ok(true)
+    }
+
     async fn check_standing(self, _: Context) -> Result<(), RequestError> {
         Ok(())
     }

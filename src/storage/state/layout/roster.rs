@@ -43,6 +43,7 @@ mod tests {
             client_addr: "c".into(),
             target: JoinTarget::Learner,
             waits: true,
+            command_format: 3,
         };
         let progress = JoinProgress {
             phase: JoinPhase::CatchingUp,
@@ -67,12 +68,14 @@ mod tests {
             incarnations: BTreeMap::from([(4, 300)]),
             leaving: BTreeMap::from([(2, true)]),
             joins: BTreeMap::from([(5, join)]),
+            formats: BTreeMap::from([(4, 3)]),
         };
         let bytes = encode_roster(&roster);
         let expected = [
             &[4, 5, 1, 4, 0xac, 2, 1, 2, 1, 1, 5][..],
-            &[5, 4, 0xac, 2, 1, b'n', 1, b'p', 1, b'c', 1, 1],
+            &[5, 4, 0xac, 2, 1, b'n', 1, b'p', 1, b'c', 1, 1, 3],
             &[6, 3, 2, 1, 9, 1, 3, 9, 1, 1, 7, 1, 1, b'f', 1, 8],
+            &[1, 4, 3],
         ];
         assert_eq!(bytes[envelope::ENVELOPE_BYTES..], expected.concat());
         assert_eq!(decode_roster(&bytes), Ok(roster));
