@@ -14,7 +14,9 @@ use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{Backoff, RPCOption, RaftNetworkV2, stream_append_sequential};
 use openraft::raft;
-use openraft::raft::{StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse};
+use openraft::raft::{
+    StreamAppendError, StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse,
+};
 use openraft::{EntryPayload, RaftNetworkFactory};
 
 use super::pipeline::Pipeline;
@@ -194,13 +196,14 @@ impl PeerNetwork {
     {
         // Heartbeats carry nothing and wait for little: they know the distance.
         let control = self.lane(Lane::Control);
-        unfold(Some((Pipeline::new(input), control)), move |state| async move {
-            let (mut pipeline, control) = state?;
+        unfold(Some((Pipeline::new(input), control, true)), move |state| async move {
+            let (mut pipeline, control, is_first) = state?;
             let send = |rpc: raft::AppendEntriesRequest<TypeConfig>| {
                 (request_bytes(&rpc), Box::pin(self.append(rpc)))
             };
             let (done, outcome) = pipeline.next(|| control.distance(), send).await?;
-            Some((outcome, done.then_some((pipeline, control))))
+            let outcome = if is_first { outcome } else { behind_another(outcome) };
+            Some((outcome, done.then_some((pipeline, control, false))))
         })
     }
 
@@ -265,6 +268,22 @@ fn append_response(reply: AppendReply) -> raft::AppendEntriesResponse<TypeConfig
     }
 }
 
+/// The outcome of an append that was sent behind another, which was done. What it builds on is
+/// there, so with a conflict it overtook the other: told as what it is, it would say to consensus
+/// that the follower lost what it had acknowledged. When the follower did, the next stream begins
+/// with what it is known to hold, and finds out.
+fn behind_another(
+    outcome: Rpc<StreamAppendResult<TypeConfig>>,
+) -> Rpc<StreamAppendResult<TypeConfig>> {
+    match outcome {
+        Ok(Err(StreamAppendError::Conflict(_))) => {
+            let reason = "an append overtook the one before; it is sent again".to_owned();
+            Err(RPCError::Network(NetworkError::from_string(reason)))
+        }
+        outcome => outcome,
+    }
+}
+
 /// About how many bytes it takes in memory and on the wire.
 fn request_bytes(rpc: &raft::AppendEntriesRequest<TypeConfig>) -> usize {
     let of_entry = |entry: &RaftEntry| match &entry.payload {
@@ -304,5 +323,23 @@ fn failed(error: PeerCallError) -> RPCError<TypeConfig> {
         PeerCallError::Lost { .. } | PeerCallError::Refused(_) | PeerCallError::Request(_) => {
             RPCError::Network(NetworkError::new(&error))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::LogId;
+
+    #[test]
+    fn an_append_that_overtook_another_is_no_conflict() {
+        let at = log_id_to_openraft(&LogId { term: 1, index: 9 });
+        let conflict = behind_another(Ok(Err(StreamAppendError::Conflict(at))));
+        assert!(matches!(conflict, Err(RPCError::Network(_))), "{conflict:?}");
+        let done = behind_another(Ok(Ok(Some(at))));
+        assert!(matches!(done, Ok(Ok(Some(_)))), "{done:?}");
+        let vote = RaftVote::new(2, 3);
+        let deposed = behind_another(Ok(Err(StreamAppendError::HigherVote(vote))));
+        assert!(matches!(deposed, Ok(Err(StreamAppendError::HigherVote(_)))), "{deposed:?}");
     }
 }

@@ -7,9 +7,11 @@
 //! is proposed in one goes out together.
 //!
 //! # What must stay true
-//! - The requests leave in their order, over one connection, and the answers are told in that
-//!   order. Should the far end take two in the wrong order after all, it refuses the second, and
-//!   consensus begins anew from what is known to match.
+//! - The requests are begun in their order, and the answers are told in that order. That they
+//!   arrive in their order is likely, no more: two that wait for one connection to open may leave
+//!   it in any. One that overtook another is refused, and the user of this stream must not take
+//!   that for a fault of the other end. Until the first answer there is one request, so that the
+//!   connection is open when the second leaves.
 //! - At most [`UNDER_WAY_MAX`] requests and [`BYTES_UNDER_WAY_MAX`] and one request are under way.
 //! - The first failure ends the stream: what was sent behind it counts for nothing.
 
@@ -38,6 +40,8 @@ pub(super) struct Pipeline<R, F: Future> {
     sent_at: Instant,
     /// There are no more requests.
     exhausted: bool,
+    /// The first answer came.
+    answered: bool,
 }
 
 impl<R: Stream + Unpin, F: Future> Pipeline<R, F> {
@@ -49,6 +53,7 @@ impl<R: Stream + Unpin, F: Future> Pipeline<R, F> {
             bytes: VecDeque::new(),
             sent_at: Instant::now(),
             exhausted: false,
+            answered: false,
         }
     }
 
@@ -72,6 +77,7 @@ impl<R: Stream + Unpin, F: Future> Pipeline<R, F> {
                 biased;
                 Some(outcome) = self.under_way.next() => {
                     self.bytes.pop_front();
+                    self.answered = true;
                     return Some(outcome);
                 }
                 request = request, if !self.exhausted => match request {
@@ -94,7 +100,8 @@ impl<R: Stream + Unpin, F: Future> Pipeline<R, F> {
             return Some(self.sent_at);
         }
         let distance = distance.filter(|distance| *distance >= FAR)?;
-        let has_room = self.under_way.len() < UNDER_WAY_MAX
+        let has_room = self.answered
+            && self.under_way.len() < UNDER_WAY_MAX
             && self.bytes.iter().sum::<usize>() < BYTES_UNDER_WAY_MAX;
         has_room.then(|| self.sent_at + distance / UNDER_WAY_MAX as u32)
     }
@@ -146,6 +153,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn to_a_far_follower_several_are_and_their_outcomes_keep_their_order() {
+        let (most, _) = run(1, 1, Some(ROUND_TRIP)).await;
+        assert_eq!(most, 1);
         let began = Instant::now();
         let (most, outcomes) = run(160, 1, Some(ROUND_TRIP)).await;
         assert_eq!(outcomes, (0..160).collect::<Vec<_>>());
