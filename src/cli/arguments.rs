@@ -96,6 +96,12 @@ pub(super) enum Command {
     Import(ImportArguments),
     /// Ask each endpoint how its node is
     Status,
+    /// Look at what an operator must act on
+    Alarm {
+        /// What to do with alarms
+        #[command(subcommand)]
+        command: AlarmCommand,
+    },
     /// Look at the cluster's members, and change who is one
     Member {
         /// What to do with them
@@ -204,6 +210,13 @@ pub(super) struct MemberChange {
     /// Also when too few of the voters afterwards are alive
     #[arg(long)]
     pub(super) force: bool,
+}
+
+/// What to do about alarms.
+#[derive(Debug, Subcommand)]
+pub(super) enum AlarmCommand {
+    /// What is wrong at each endpoint, until it is mended
+    List,
 }
 
 /// What to do about joins.

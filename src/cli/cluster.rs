@@ -6,6 +6,7 @@ use super::arguments::{CompactArguments, Global};
 use super::failure::CommandError;
 use super::json::{CompactJson, StatusJson, node_role};
 use super::terminal::Terminal;
+use crate::client::Error;
 use crate::types::{Distrust, NodeStatus};
 
 /// Asks every endpoint. All that answer are shown; one that does not is a failure.
@@ -28,6 +29,8 @@ pub(super) async fn status(global: &Global, terminal: &mut Terminal) -> Result<(
             "applied",
             "revision",
             "db bytes",
+            "used",
+            "deleting",
             "version",
             "untrusted",
         ]);
@@ -37,6 +40,13 @@ pub(super) async fn status(global: &Global, terminal: &mut Terminal) -> Result<(
         terminal.line(table.to_string())?;
     }
     terminal.flush()?;
+    all_answered(each)
+}
+
+/// An error when an endpoint said nothing.
+pub(super) fn all_answered(
+    each: Vec<(String, Result<NodeStatus, Error>)>,
+) -> Result<(), CommandError> {
     let all = each.len();
     let reasons: Vec<_> = each.into_iter().filter_map(|(_, status)| status.err()).collect();
     match reasons.first() {
@@ -87,9 +97,26 @@ fn status_row(endpoint: &str, status: Option<&NodeStatus>) -> Vec<String> {
         status.applied_index.to_string(),
         status.revision.to_string(),
         status.db_size_bytes.to_string(),
+        space(status),
+        deletes(status),
         status.version.clone(),
         untrusted(status),
     ]
+}
+
+/// How much of what it may its state takes.
+fn space(status: &NodeStatus) -> String {
+    let space = status.space;
+    let share = space.used_bytes.saturating_mul(100).checked_div(space.limit_bytes);
+    let full = if space.is_full { " FULL" } else { "" };
+    share.map_or_else(|| "-".to_owned(), |share| format!("{share}%{full}"))
+}
+
+/// Deletes of many keys that are being written out: at which revision, and how far they are.
+fn deletes(status: &NodeStatus) -> String {
+    let each = status.deletes.iter();
+    let each: Vec<_> = each.map(|it| format!("{}: {} keys", it.revision, it.deleted)).collect();
+    each.join(", ")
 }
 
 /// Why the node does not trust what it holds; nothing when it does.

@@ -169,7 +169,7 @@ fn next_step(error: &Error) -> &'static str {
             _ => "",
         },
         Failure::Invalid { .. } => "; change the request",
-        Failure::Refused { .. } => "",
+        Failure::Refused { .. } | Failure::NoSpace(_) => "",
         Failure::Overloaded | Failure::NoEndpoint | Failure::InvalidEndpoint { .. } => "",
     }
 }

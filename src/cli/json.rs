@@ -153,6 +153,26 @@ pub(super) struct StatusJson<'a> {
     reachable: bool,
     /// Names of the reasons for which the node does not trust what it holds.
     untrusted: Vec<&'static str>,
+    used_bytes: Option<u64>,
+    limit_bytes: Option<u64>,
+    full: bool,
+    deletes: Vec<DeleteProgressJson>,
+}
+
+/// A delete of many keys that is being written out.
+#[derive(Debug, Serialize)]
+struct DeleteProgressJson {
+    revision: u64,
+    deleted: u64,
+}
+
+/// What an operator must act on.
+#[derive(Debug, Serialize)]
+pub(super) struct AlarmJson<'a> {
+    pub(super) alarm: &'static str,
+    pub(super) node_id: u64,
+    pub(super) name: &'a str,
+    pub(super) detail: String,
 }
 
 impl<'a> StatusJson<'a> {
@@ -172,6 +192,14 @@ impl<'a> StatusJson<'a> {
             version: Some(&status.version),
             reachable: true,
             untrusted: status.untrusted.iter().map(Distrust::name).collect(),
+            used_bytes: Some(status.space.used_bytes),
+            limit_bytes: Some(status.space.limit_bytes),
+            full: status.space.is_full,
+            deletes: status
+                .deletes
+                .iter()
+                .map(|it| DeleteProgressJson { revision: it.revision, deleted: it.deleted })
+                .collect(),
         }
     }
 }
@@ -219,6 +247,7 @@ pub(super) fn member_role(role: MemberRole) -> &'static str {
 mod tests {
     use super::*;
     use crate::types::ClusterId;
+    use crate::types::{DeleteProgress, SpaceUse};
 
     fn pair() -> KeyValue {
         KeyValue {
@@ -291,18 +320,22 @@ mod tests {
             db_size_bytes: 7,
             version: "0.1.0".into(),
             untrusted: vec![Distrust::StateDiffers { index: 5 }],
+            space: SpaceUse { used_bytes: 8, limit_bytes: 9, is_full: false },
+            deletes: vec![DeleteProgress { revision: 4, deleted: 3 }],
         };
         let expected = concat!(
             r#"{"endpoint":"h:1","node_id":1,"name":"a","leader_id":2,"role":"follower","#,
             r#""term":3,"last_log_index":4,"applied_index":5,"revision":6,"#,
             r#""db_size_bytes":7,"version":"0.1.0","reachable":true,"#,
-            r#""untrusted":["state_differs"]}"#
+            r#""untrusted":["state_differs"],"used_bytes":8,"limit_bytes":9,"full":false,"#,
+            r#""deletes":[{"revision":4,"deleted":3}]}"#
         );
         assert_eq!(text(&StatusJson::new("h:1", Some(&status))), expected);
         let expected = concat!(
             r#"{"endpoint":"h:1","node_id":null,"name":null,"leader_id":null,"role":null,"#,
             r#""term":null,"last_log_index":null,"applied_index":null,"revision":null,"#,
-            r#""db_size_bytes":null,"version":null,"reachable":false,"untrusted":[]}"#
+            r#""db_size_bytes":null,"version":null,"reachable":false,"untrusted":[],"#,
+            r#""used_bytes":null,"limit_bytes":null,"full":false,"deletes":[]}"#
         );
         assert_eq!(text(&StatusJson::new("h:1", None)), expected);
     }

@@ -10,6 +10,7 @@
 //! a load generator that takes no more than one core leaves the others to the nodes it measures.
 
 mod access;
+mod alarms;
 mod arguments;
 mod bench;
 mod bytes;
@@ -43,7 +44,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use arguments::{Arguments, Command, JoinCommand};
+use arguments::{AlarmCommand, Arguments, Command, JoinCommand};
 use failure::CommandError;
 use terminal::Terminal;
 
@@ -103,6 +104,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), CommandError> {
         Command::Export(export) => transfer::export(&global, export, terminal).await,
         Command::Import(import) => transfer::import(&global, import, terminal).await,
         Command::Status => cluster::status(&global, terminal).await,
+        Command::Alarm { command: AlarmCommand::List } => alarms::list(&global, terminal).await,
         Command::Member { command } => members::run(&global, command, terminal).await,
         Command::Join { command: JoinCommand::Status } => {
             members::join_status(&global, terminal).await

@@ -54,6 +54,9 @@ pub enum Failure {
         /// Why, and what to do.
         reason: String,
     },
+    /// The cluster has no room for more; deletes, compaction and reads go on.
+    #[error("{0}")]
+    NoSpace(String),
     /// The client was given no endpoint.
     #[error("no endpoint given; give at least one HOST:PORT")]
     NoEndpoint,

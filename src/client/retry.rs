@@ -252,6 +252,7 @@ fn failure(last: AttemptError) -> Failure {
             RequestError::Invalid { reason } => Failure::Invalid { reason },
             RequestError::PermissionDenied { reason } => Failure::PermissionDenied { reason },
             RequestError::Refused { reason } => Failure::Refused { reason },
+            no_space @ RequestError::NoSpace { .. } => Failure::NoSpace(no_space.to_string()),
         },
     }
 }

@@ -129,6 +129,9 @@ pub struct StorageConfig {
     pub log_map_bytes: u64,
     /// Address space of the state's environment.
     pub state_map_bytes: u64,
+    /// Bytes of the state in use from which on writes are refused (`NoSpace`), at any member: the
+    /// least counts. Where half of the map, or the disk less a reserve, is less, that is the limit.
+    pub quota_bytes: u64,
     /// Bytes of the newest log entries kept in memory, for followers and for apply.
     pub log_tail_bytes_max: u64,
     /// Bytes of applied changes that may wait in memory for the disk before apply waits.
@@ -140,6 +143,7 @@ impl Default for StorageConfig {
         Self {
             log_map_bytes: 64 * GIB,
             state_map_bytes: 256 * GIB,
+            quota_bytes: 8 * GIB,
             log_tail_bytes_max: 16 * MIB,
             memory_table_bytes_max: 32 * MIB,
         }

@@ -206,6 +206,9 @@ impl StorageConfig {
             check(value <= 1 << 46, field, value, "at most 70368744177664 (64 TiB)")?;
             check(value % 65_536 == 0, field, value, "a multiple of 65536")?;
         }
+        let quota = self.quota_bytes;
+        let bounds = "at least 2097152";
+        check(quota >= MAP_BYTES_MIN / 2, "storage.quota_bytes", quota, bounds)?;
         for (field, value) in [
             ("storage.log_tail_bytes_max", self.log_tail_bytes_max),
             ("storage.memory_table_bytes_max", self.memory_table_bytes_max),

@@ -25,6 +25,7 @@ pub(super) fn register(
         for name in Distrust::NAMES {
             metrics.untrusted(name, reasons.iter().any(|reason| reason.name() == name));
         }
+        metrics.space(&handles.raft.space(), state.staged_deletes().borrow().open.len());
         if let Ok(stats) = log.stats() {
             let figures = DatabaseFigures {
                 file_bytes: stats.file_bytes,

@@ -546,6 +546,7 @@ fn open_blocking(
     let log = LogStore::open(&directory, log_options, fatal.clone(), hooks.clone())?;
     let state_options = StateOptions {
         map_bytes: config.storage.state_map_bytes,
+        quota_bytes: config.storage.quota_bytes,
         unflushed_bytes_max: to_usize(config.storage.memory_table_bytes_max),
         ..StateOptions::default()
     };

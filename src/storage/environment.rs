@@ -224,6 +224,37 @@ fn allocate_after(_file: &fs::File, _end: u64, _bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// The room of the disk that a path lies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DiskRoom {
+    /// Bytes in all.
+    pub(crate) total_bytes: u64,
+    /// Bytes that this process may still take.
+    pub(crate) free_bytes: u64,
+}
+
+/// Asks for the room of the disk that `path`, which exists, lies on.
+pub(crate) fn disk_room(path: &Path) -> Result<DiskRoom, StorageError> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let failed = |source| StorageError::io("ask for the room of", path, source);
+    let name = std::ffi::CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| failed(io::ErrorKind::InvalidInput.into()))?;
+    let mut found = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the name ends with a zero byte and the structure has room for the answer, of which all
+    // is written when the call returns 0.
+    let found = unsafe {
+        if libc::statvfs(name.as_ptr(), found.as_mut_ptr()) != 0 {
+            return Err(failed(io::Error::last_os_error()));
+        }
+        found.assume_init()
+    };
+    let block_bytes = found.f_frsize;
+    Ok(DiskRoom {
+        total_bytes: found.f_blocks.saturating_mul(block_bytes),
+        free_bytes: found.f_bavail.saturating_mul(block_bytes),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use heed::types::Str;

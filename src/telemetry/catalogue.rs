@@ -252,6 +252,31 @@ pub const OPEN_READ_TRANSACTIONS: Metric = gauge(
 );
 
 /// No label.
+pub const SPACE_USED_BYTES: Metric = gauge(
+    "chainfire_space_used_bytes",
+    Unit::Bytes,
+    "Bytes that count against the space quota: pages of the state that hold something, and changes \
+     that are not written yet.",
+);
+/// The least of the quota, half of the map, and what the disk has less a reserve.
+pub const SPACE_LIMIT_BYTES: Metric = gauge(
+    "chainfire_space_limit_bytes",
+    Unit::Bytes,
+    "Bytes from which on writes are refused with NoSpace.",
+);
+/// 0 or 1.
+pub const NO_SPACE: Metric = gauge(
+    "chainfire_no_space",
+    Unit::Count,
+    "Whether this node is full: 1 yes, 0 no. While a member is, the leader refuses what adds.",
+);
+/// See ADR 0015.
+pub const STAGED_DELETES: Metric = gauge(
+    "chainfire_staged_deletes",
+    Unit::Count,
+    "Deletes of many keys that are visible and still being written out.",
+);
+/// See ADR 0010.
 pub const UNSETTLED_VERSIONS: Metric = gauge(
     "chainfire_unsettled_versions",
     Unit::Count,
@@ -366,6 +391,10 @@ pub const ALL: &[Metric] = &[
     DATABASE_USED_BYTES,
     DATABASE_LIMIT_BYTES,
     OPEN_READ_TRANSACTIONS,
+    SPACE_USED_BYTES,
+    SPACE_LIMIT_BYTES,
+    NO_SPACE,
+    STAGED_DELETES,
     UNSETTLED_VERSIONS,
     SNAPSHOTS,
     SNAPSHOT_SECONDS,

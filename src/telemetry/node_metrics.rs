@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::catalogue::{self as c, Kind, Metric};
 use super::family::Family;
-use crate::types::NodeId;
+use crate::types::{NodeId, SpaceUse};
 
 /// How often observations are moved from their buffers into the buckets, and the sources are
 /// asked. Between two upkeeps each observation costs 8 bytes.
@@ -344,6 +344,18 @@ impl NodeMetrics {
         ] {
             let labels = static_labels([("environment", environment)]);
             gauge(&self.inner.recorder, metric, labels).set(value as f64);
+        }
+    }
+
+    /// Sets how much room the state has, and how many deletes are being written out.
+    pub fn space(&self, space: &SpaceUse, staged_deletes: usize) {
+        for (metric, value) in [
+            (&c::SPACE_USED_BYTES, space.used_bytes as f64),
+            (&c::SPACE_LIMIT_BYTES, space.limit_bytes as f64),
+            (&c::NO_SPACE, f64::from(u8::from(space.is_full))),
+            (&c::STAGED_DELETES, staged_deletes as f64),
+        ] {
+            gauge(&self.inner.recorder, metric, Vec::new()).set(value);
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Distrust;
+use super::{DeleteProgress, Distrust, SpaceUse};
 
 /// A node of the cluster; allocated by the cluster and never reused.
 pub type NodeId = u64;
@@ -93,4 +93,8 @@ pub struct NodeStatus {
     pub version: String,
     /// Why it does not trust what it holds, and so does not serve; empty when it does.
     pub untrusted: Vec<Distrust>,
+    /// How much room its state has.
+    pub space: SpaceUse,
+    /// Deletes of many keys that are being written out.
+    pub deletes: Vec<DeleteProgress>,
 }

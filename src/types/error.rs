@@ -224,6 +224,19 @@ pub enum RequestError {
         /// Keys written out so far.
         deleted: u64,
     },
+    /// Not applied: a member has no room for more. Deletes, compaction and reads go on.
+    #[error(
+        "no space: node {node_id} uses {used_bytes} of {limit_bytes} bytes; delete keys and compact, or \
+         raise storage.quota_bytes or the disk's room; see 'chainfire alarm list'"
+    )]
+    NoSpace {
+        /// The fullest member that is known.
+        node_id: u64,
+        /// What its state takes.
+        used_bytes: u64,
+        /// What it may take.
+        limit_bytes: u64,
+    },
 }
 
 impl RequestError {
@@ -239,7 +252,8 @@ impl RequestError {
             | Self::DeadlinePassed
             | Self::Invalid { .. }
             | Self::PermissionDenied { .. }
-            | Self::Refused { .. } => false,
+            | Self::Refused { .. }
+            | Self::NoSpace { .. } => false,
         }
     }
 }

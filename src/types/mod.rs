@@ -23,6 +23,7 @@ pub mod membership_call;
 mod nesting;
 pub mod operation;
 pub mod revision;
+pub mod space;
 pub mod staged_delete;
 pub mod state_hash;
 
@@ -52,5 +53,6 @@ pub use operation::{
     PutRequest, RangeRequest, Sort, SortOrder, SortTarget, TxnOperation, TxnRequest,
 };
 pub use revision::{Revision, VersionMeta};
+pub use space::{DeleteProgress, SpaceUse};
 pub use staged_delete::StagedDelete;
 pub use state_hash::StateHash;

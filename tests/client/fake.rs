@@ -12,8 +12,8 @@ use chainfire::rpc::transport::{
 use chainfire::types::limits::SESSION_ANSWERS_MAX;
 use chainfire::types::{
     Answer, ClientId, ClusterId, KeyRange, KeyValue, Member, NodeRole, NodeStatus, Operation,
-    OperationError, PutAnswer, RangeAnswer, RangeRequest, RequestError, RequestId, TxnAnswer,
-    TxnRequest,
+    OperationError, PutAnswer, RangeAnswer, RangeRequest, RequestError, RequestId, SpaceUse,
+    TxnAnswer, TxnRequest,
 };
 use futures_util::StreamExt;
 use tarpc::context::Context;
@@ -375,6 +375,8 @@ impl Store for Service {
             db_size_bytes: 0,
             version: "0".into(),
             untrusted: Vec::new(),
+            space: SpaceUse::default(),
+            deletes: Vec::new(),
         })
     }
 

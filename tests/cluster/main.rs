@@ -11,6 +11,7 @@ mod harness;
 mod access;
 mod backup;
 mod bad_input;
+mod bounded;
 mod failover;
 mod fallen_behind;
 mod filled_by_hand;

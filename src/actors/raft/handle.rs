@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::clock::{self, Leads, ReplicatedClock};
 use super::failover::LeaderWatch;
 use super::read_index::ReadBarrier;
+use super::space::OtherMembers;
 use crate::actors::snapshot::Pace;
 use crate::actors::trust::Trust;
 use crate::clock::monotonic;
@@ -66,6 +67,7 @@ pub(super) struct Shared {
     pub(super) proposals: ProposalCounts,
     /// What is heard of the leader.
     pub(super) leader: LeaderWatch,
+    pub(super) others: OtherMembers,
     /// Held for reading by each append under way, for writing while a snapshot is installed.
     pub(super) install_gate: tokio::sync::RwLock<()>,
 }
@@ -76,6 +78,8 @@ pub(super) struct ProposalCounts {
     pub(super) committed: std::sync::atomic::AtomicU64,
     pub(super) failed: std::sync::atomic::AtomicU64,
     pub(super) pending: std::sync::atomic::AtomicU64,
+    /// Bytes of the commands that are pending.
+    pub(super) pending_bytes: std::sync::atomic::AtomicU64,
 }
 
 /// A reading of [`RaftHandle::proposals`].
@@ -188,7 +192,20 @@ impl RaftHandle {
             db_size_bytes: self.db_size_bytes(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             untrusted: self.shared.trust.reasons().to_vec(),
+            space: self.space(),
+            deletes: self.deletes(),
         }
+    }
+
+    /// Deletes of many keys that are being written out, as this node has applied them.
+    fn deletes(&self) -> Vec<crate::types::DeleteProgress> {
+        let deletes = self.shared.state.staged_deletes();
+        let open = Arc::clone(&deletes.borrow().open);
+        let progress = |staged: &crate::types::StagedDelete| crate::types::DeleteProgress {
+            revision: staged.revision,
+            deleted: staged.deleted,
+        };
+        open.iter().map(progress).collect()
     }
 
     /// The oldest readable revision; 0 when the state cannot be read.

@@ -25,6 +25,7 @@ mod read_index;
 mod retention;
 mod seeding;
 mod silence;
+mod space;
 mod start;
 
 pub(super) use actor::{RaftActor, RaftArgs, RaftMessage};

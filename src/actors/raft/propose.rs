@@ -81,9 +81,14 @@ impl RaftHandle {
         if let Err(refused) = self.check_format(write.operation.format()) {
             return Attempt::Done(Err(refused));
         }
+        if let Err(refusal) = self.refuse_without_space(&write.operation) {
+            return Attempt::Done(Err(refusal));
+        }
         let command = self.command(write).encode();
         let counts = &self.shared.proposals;
+        let bytes = command.len() as u64;
         counts.pending.fetch_add(1, Relaxed);
+        counts.pending_bytes.fetch_add(bytes, Relaxed);
         let written = Box::pin(self.shared.raft.client_write(EncodedCommand(command)));
         let attempt = match timeout_at(deadline, written).await {
             Err(_) => unknown("the deadline passed before the write was committed"),
@@ -94,6 +99,7 @@ impl RaftHandle {
             Ok(Err(error)) => refused(&error),
         };
         counts.pending.fetch_sub(1, Relaxed);
+        counts.pending_bytes.fetch_sub(bytes, Relaxed);
         let count = match attempt {
             Attempt::Done(Ok(_) | Err(RequestError::Operation(_))) => &counts.committed,
             _ => &counts.failed,

@@ -14,6 +14,7 @@ use super::handle::{NodeDescription, ProposalCounts, Raft, RaftHandle, Shared};
 use super::network::Network;
 use super::read_index::ReadBarrier;
 use super::silence::Timings;
+use super::space::{self, OtherMembers};
 use crate::actors::snapshot::Pace;
 use crate::actors::trust::{Duty, Trust};
 use crate::config::RaftConfig;
@@ -83,10 +84,12 @@ pub async fn start(parts: ConsensusParts) -> Result<RaftHandle, ConsensusError> 
         barrier: ReadBarrier::default(),
         proposals: ProposalCounts::default(),
         leader: LeaderWatch::new(Timings::new(&parts.config)),
+        others: OtherMembers::default(),
         install_gate: tokio::sync::RwLock::new(()),
     };
     let raft = RaftHandle { shared: Arc::new(shared) };
     tokio::spawn(deletes::drive(raft.clone()));
+    tokio::spawn(space::watch(raft.clone()));
     Ok(raft)
 }
 

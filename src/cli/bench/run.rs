@@ -184,6 +184,7 @@ fn is_hopeless(error: &Error) -> bool {
             | Failure::Invalid { .. }
             | Failure::PermissionDenied { .. }
             | Failure::Refused { .. }
+            | Failure::NoSpace(_)
             | Failure::NoEndpoint
             | Failure::InvalidEndpoint { .. } => true,
         },

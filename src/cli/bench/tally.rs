@@ -75,6 +75,7 @@ fn kind(error: &Error) -> &'static str {
         Error::Failed(failure) => match failure {
             Failure::Unavailable { .. } => "unavailable",
             Failure::Overloaded => "overloaded",
+            Failure::NoSpace(_) => "no space",
             Failure::PermissionDenied { .. } => "permission denied",
             Failure::Operation(_) | Failure::Refused { .. } => "refused by the store",
             Failure::Invalid { .. } | Failure::NoEndpoint | Failure::InvalidEndpoint { .. } => {

@@ -187,6 +187,9 @@ impl From<RequestError> for Problem {
                 Self::new(StatusCode::FORBIDDEN, "AccessDenied", message)
             }
             RequestError::Refused { .. } => Self::new(StatusCode::CONFLICT, "Refused", message),
+            RequestError::NoSpace { .. } => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "NoSpace", message)
+            }
             RequestError::DeleteUnderWay { .. } => {
                 Self::new(StatusCode::GATEWAY_TIMEOUT, "DeleteUnderWay", message)
                     .retry_after(RETRY_AFTER_SECONDS)

@@ -122,6 +122,7 @@ pub(super) fn error_kind(error: &RequestError) -> &'static str {
         RequestError::Invalid { .. } => "invalid",
         RequestError::Refused { .. } => "refused",
         RequestError::DeleteUnderWay { .. } => "under_way",
+        RequestError::NoSpace { .. } => "no_space",
     }
 }
 

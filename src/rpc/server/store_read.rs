@@ -8,10 +8,14 @@
 //! possible is set aside from a budget before one begins: however many ask for the whole store, the
 //! memory for their answers is bounded.
 //!
+//! A read whose caller has gone (its deadline passed, its connection closed) stops within a thousand
+//! keys.
+//!
 //! A view pins pages and memory, so it is made where the read is computed, and gone when it ends:
 //! it never lives across an await.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::task::JoinSet;
 
@@ -19,12 +23,10 @@ use super::admission::Reservation;
 use super::limits::{RETRY_AFTER_MS, SHORT_READ_PAIRS_MAX};
 use super::store_session::{StoreBackend, StoreSession};
 use crate::actors::RaftHandle;
-use crate::machine;
+use crate::machine::{self, Visits};
 use crate::storage::StorageError;
 use crate::types::limits::{ANSWER_BYTES_MAX, TXN_ANSWER_BYTES_MAX};
-use crate::types::{
-    OperationError, RangeAnswer, RangeRequest, RequestError, TxnAnswer, TxnOperation, TxnRequest,
-};
+use crate::types::{RangeAnswer, RangeRequest, RequestError, TxnAnswer, TxnOperation, TxnRequest};
 
 /// What to read.
 pub(super) enum Read {
@@ -58,7 +60,7 @@ impl ReadAnswer {
 pub(super) async fn run(session: &StoreSession, read: Read) -> Result<ReadAnswer, RequestError> {
     let backend = &session.backend;
     if is_short(&read) {
-        return compute(&backend.raft, &read);
+        return compute(&backend.raft, &read, &|| false);
     }
     let _place = session.long_reads.acquire().await.map_err(|_| unavailable())?;
     // In a task of its own, which ends with this call: a connection that rests because nobody
@@ -78,28 +80,55 @@ async fn compute_on_a_thread(
     let largest = ANSWER_BYTES_MAX.max(TXN_ANSWER_BYTES_MAX);
     let reserved = backend.long_read_bytes.reserve(largest);
     let reserved = reserved.ok_or(RequestError::Overloaded { retry_after_ms: RETRY_AFTER_MS })?;
+    // Set when this task ends: of itself, or because nobody waits for the answer any more.
+    let waiting = Waiting::default();
+    let abandoned = Arc::clone(&waiting.0);
     let computed = tokio::task::spawn_blocking(move || {
-        let answer = compute(&backend.raft, &read)?;
+        let answer = compute(&backend.raft, &read, &|| abandoned.load(Ordering::Relaxed))?;
         drop(thread);
         Ok((answer, reserved))
     });
-    computed.await.map_err(|_panic| unavailable())?
+    let computed = computed.await.map_err(|_panic| unavailable());
+    drop(waiting);
+    computed?
 }
 
-fn compute(raft: &RaftHandle, read: &Read) -> Result<ReadAnswer, RequestError> {
+/// Tells a read, when it is dropped, that nobody waits for it.
+#[derive(Default)]
+struct Waiting(Arc<AtomicBool>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Reads until `is_abandoned`, which is asked before and every thousand keys.
+fn compute(
+    raft: &RaftHandle,
+    read: &Read,
+    is_abandoned: &dyn Fn() -> bool,
+) -> Result<ReadAnswer, RequestError> {
+    if is_abandoned() {
+        return Err(RequestError::DeadlinePassed);
+    }
     let view = raft.view()?;
+    let visits = Visits::until(is_abandoned);
     let answer = match read {
-        Read::Range(request) => machine::range(&view, request).map(|r| r.map(ReadAnswer::Range)),
-        Read::Txn(request) => machine::read_txn(&view, request).map(|r| r.map(ReadAnswer::Txn)),
+        Read::Range(request) => machine::range_within(&view, request, visits)
+            .map(|answer| answer.map(|answer| answer.map(ReadAnswer::Range))),
+        Read::Txn(request) => machine::read_txn_within(&view, request, visits)
+            .map(|answer| answer.map(|answer| answer.map(ReadAnswer::Txn))),
     };
-    settle(answer)
+    settle(answer.map(|answer| answer.ok_or(RequestError::DeadlinePassed)))?
+        .map_err(RequestError::from)
 }
 
 /// The one place where an error of the state becomes one of a request: a refusal is the client's,
 /// a state that cannot be read is ours, and a read changes nothing.
-fn settle<T>(outcome: Result<Result<T, OperationError>, StorageError>) -> Result<T, RequestError> {
+fn settle<T>(outcome: Result<Result<T, RequestError>, StorageError>) -> Result<T, RequestError> {
     match outcome {
-        Ok(answer) => answer.map_err(RequestError::from),
+        Ok(answer) => answer,
         Err(error) => {
             tracing::error!(%error, "the state cannot be read");
             Err(RequestError::Unavailable { reason: format!("the state cannot be read: {error}") })

@@ -4,19 +4,27 @@
 //! and then its client is answered: no disk is waited for, because the log has the entry and the
 //! flusher follows. Only when the flusher is far behind does applying wait.
 //!
+//! # Where it runs
+//! In consensus' task, for a put costs less than a change of threads. What may visit many keys, and
+//! every batch after one that was slow (a disk, pages that are not in memory), is applied off the
+//! runtime's workers, so that heartbeats, elections and other callers go on beside it.
+//!
 //! A read transaction is open while entries are at hand, and closed before waiting for more.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use openraft::EntryPayload;
 use openraft::storage::EntryResponder;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::change_hash::ChangeHasher;
 use super::deletes;
 use super::head::Head;
 use super::shared::Shared;
 use super::view::View;
+use crate::clock::monotonic;
 use crate::consensus::{
     ApplyResponse, RaftEntry, RaftStoredMembership, TypeConfig, log_id_from_openraft,
     membership_from_openraft,
@@ -24,10 +32,18 @@ use crate::consensus::{
 use crate::machine::{self, Change, StateView as _};
 use crate::storage::StorageError;
 use crate::storage::crash_point::crash_point;
-use crate::types::{Command, LogId, MembershipConfig, StateHash};
+use crate::types::{
+    Command, DeleteRangeRequest, LogId, MembershipConfig, Operation, RangeRequest, StateHash,
+    TxnOperation, TxnRequest,
+};
 
 /// Entries applied before what is applied is announced, at most.
 const ANNOUNCED_ENTRIES_MAX: usize = 64;
+
+/// A batch that takes longer meets a disk, or pages that are not in memory.
+const SLOW_BATCH: Duration = Duration::from_millis(2);
+/// So many batches after a slow one are applied where they hold up no other task.
+const BATCHES_OFF_THE_WORKER: u32 = 256;
 
 /// Applies every entry of a stream.
 pub(crate) async fn apply_stream<S>(shared: &Shared, mut entries: S) -> Result<(), ApplyError>
@@ -43,9 +59,49 @@ where
             shared.control.force();
             shared.wait_for_flush(|| !shared.is_full()).await?;
         }
-        apply_ready(shared, first, &mut entries)?;
+        let slow = shared.slow_batches.load(Ordering::Relaxed);
+        let started = monotonic();
+        match slow {
+            0 => apply_ready(shared, first, &mut entries)?,
+            _ => off_the_worker(|| apply_ready(shared, first, &mut entries))?,
+        }
+        let slow = match started.elapsed() > SLOW_BATCH {
+            true => BATCHES_OFF_THE_WORKER,
+            false => slow.saturating_sub(1),
+        };
+        shared.slow_batches.store(slow, Ordering::Relaxed);
     }
     Ok(())
+}
+
+/// Runs what may take long where it holds up no other task: on this thread, of which the runtime
+/// makes another meanwhile. It costs some 20 us, which is why what is short stays where it is.
+fn off_the_worker<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        // A test's runtime, which has no other thread to give the tasks to.
+        _ => work(),
+    }
+}
+
+/// Whether a command may visit many keys.
+fn may_take_long(operation: &Operation) -> bool {
+    match operation {
+        Operation::Txn(request) => txn_may_take_long(request),
+        Operation::DeleteRange(request) => !request.range.is_single(),
+        Operation::ContinueDelete { .. } => true,
+        _ => false,
+    }
+}
+
+fn txn_may_take_long(request: &TxnRequest) -> bool {
+    request.compares.iter().any(|compare| !compare.range.is_single())
+        || request.success.iter().chain(&request.failure).any(|operation| match operation {
+            TxnOperation::Range(RangeRequest { range, .. })
+            | TxnOperation::DeleteRange(DeleteRangeRequest { range, .. }) => !range.is_single(),
+            TxnOperation::Put(_) => false,
+            TxnOperation::Txn(nested) => txn_may_take_long(nested),
+        })
 }
 
 /// Why a stream of entries was not applied to its end.
@@ -182,8 +238,12 @@ impl<'a> Applier<'a> {
                 let command = Command::decode(&encoded.0).map_err(|source| {
                     StorageError::UnreadableCommand { index: log_id.index, source }
                 })?;
-                let applied =
-                    machine::apply_within(&self.view, &command, &self.shared.options.apply_limits)?;
+                let limits = &self.shared.options.apply_limits;
+                let apply = || machine::apply_within(&self.view, &command, limits);
+                let applied = match may_take_long(&command.operation) {
+                    true => off_the_worker(apply)?,
+                    false => apply()?,
+                };
                 Ok(Effect {
                     response: ApplyResponse(Some(applied.response)),
                     changes: applied.changes,

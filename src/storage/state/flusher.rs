@@ -20,6 +20,7 @@ use super::head::Frozen;
 use super::layout::meta::{CompactionProgress, StateMeta};
 use super::settle::settle_step;
 use super::shared::{FlushState, Shared};
+use super::space::measure;
 use super::write::{Overflowed, TableWriter};
 use crate::clock;
 use crate::storage::StorageError;
@@ -74,6 +75,8 @@ fn flush(shared: &Shared) -> Result<(), StorageError> {
     if flushing.backlog.is_some() {
         flushing.diverted_bytes += frozen.bytes;
     }
+    // Before the memory is let go: what was written is never counted in neither place.
+    measure(shared)?;
     release(shared, &frozen, &overflowed);
     let changes = frozen.generation.read().changes();
     shared.hooks.state_committed(changes, started.elapsed().as_secs_f64());
@@ -169,5 +172,6 @@ fn compact_alone(shared: &Shared) -> Result<(), StorageError> {
     writer.commit()?;
     crash_point("state.after_compaction_commit");
     flushing.compaction = meta.compaction;
+    measure(shared)?;
     Ok(())
 }

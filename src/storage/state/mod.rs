@@ -49,6 +49,7 @@ mod session_delta;
 mod sessions;
 mod settle;
 mod shared;
+mod space;
 mod stats;
 mod store;
 mod tables;

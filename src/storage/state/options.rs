@@ -10,6 +10,9 @@ pub struct StateOptions {
     /// The size each environment can grow to, in bytes of address space. The file on the disk
     /// grows with what is in it.
     pub map_bytes: u64,
+    /// The bytes that may be in use before writes are refused; less where the map or the disk has
+    /// less.
+    pub quota_bytes: u64,
     /// How long changes gather before they are written, at most.
     pub flush_interval: Duration,
     /// Changes are written sooner when they take this many bytes of memory.
@@ -36,6 +39,7 @@ impl Default for StateOptions {
     fn default() -> Self {
         Self {
             map_bytes: 64 << 30,
+            quota_bytes: 8 << 30,
             flush_interval: Duration::from_millis(500),
             flush_bytes: 8 << 20,
             unflushed_bytes_max: 32 << 20,

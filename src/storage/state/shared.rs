@@ -5,7 +5,7 @@
 //! `head` is held for microseconds: to publish one command's changes, or to make a view.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use super::install::PreparedEpoch;
 use super::layout::meta::{BacklogMark, CompactionProgress};
 use super::options::StateOptions;
 use super::sessions::SessionTable;
+use super::space::Measured;
 use super::view::{OpenView, View};
 use crate::storage::snapshot::{SnapshotFile, SnapshotShelf};
 use crate::storage::{DataDir, FatalSink, StorageError, StorageHooks};
@@ -44,6 +45,9 @@ pub(crate) struct Shared {
     pub(crate) control: FlushControl,
     /// The memory taken by changes that are not on the disk, in bytes.
     pub(crate) unflushed_bytes: AtomicUsize,
+    pub(crate) measured: Measured,
+    /// Batches that are still to be applied off the runtime's workers.
+    pub(crate) slow_batches: AtomicU32,
     pub(crate) open_views: Arc<AtomicUsize>,
     pub(crate) snapshots: SnapshotShelf,
     /// Held by whoever writes a snapshot file: one at a time, and those who wait share it.

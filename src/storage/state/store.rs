@@ -22,13 +22,14 @@ use super::layout::{self, Table};
 use super::options::StateOptions;
 use super::sessions::SessionTable;
 use super::shared::{Exporting, FlushState, Shared, SharedSessions, blocking};
+use super::space::measure;
 use super::stats::{StateStats, stats};
 use super::tables::Tables;
 use super::view::View;
 use crate::storage::environment::Durability;
 use crate::storage::snapshot::{SnapshotFile, SnapshotShelf};
 use crate::storage::{DataDir, FatalSink, StorageError, StorageHooks};
-use crate::types::{AccessTables, LogId, NodeId, PeerAddress, Roster, StateHash};
+use crate::types::{AccessTables, LogId, NodeId, PeerAddress, Roster, SpaceUse, StateHash};
 
 /// The state of one node, on the disk and in memory. Cheap to clone; the last handle shuts it
 /// down when it is dropped.
@@ -80,6 +81,8 @@ impl StateStore {
             fatal,
             control: Default::default(),
             unflushed_bytes: Default::default(),
+            measured: Default::default(),
+            slow_batches: Default::default(),
             open_views: Default::default(),
             snapshots,
             exporting: Default::default(),
@@ -88,6 +91,7 @@ impl StateStore {
             flushing: Mutex::new(flush),
             head: RwLock::new(head),
         });
+        measure(&shared)?;
         shared.resume();
         let thread = Mutex::new(Some(flusher::spawn(Arc::clone(&shared))?));
         let flusher = Arc::new(Flusher { shared: Arc::clone(&shared), thread });
@@ -151,6 +155,20 @@ impl StateStore {
     /// Deletes that are visible and not written out yet, and those that were finished lately.
     pub fn staged_deletes(&self) -> watch::Receiver<StagedDeletes> {
         self.shared.deletes.subscribe()
+    }
+
+    /// How much room the state has, with `coming_bytes` more that are on their way. Cheap.
+    pub fn space(&self, coming_bytes: u64) -> SpaceUse {
+        self.shared.space(coming_bytes)
+    }
+
+    /// Measures the room anew: what else lies on the disk changes as well.
+    ///
+    /// # Errors
+    /// The disk could not be asked.
+    pub async fn measure_space(&self) -> Result<(), StorageError> {
+        let shared = self.shared.clone();
+        blocking(move || measure(&shared)).await
     }
 
     /// Whether as many changes wait to be written as are written at once.
