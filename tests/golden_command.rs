@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use chainfire::machine::{Session, StoredAnswer};
+use chainfire::machine::{KeptAnswer, Session, StoredAnswer};
 use chainfire::types::command::CommandDecodeError;
 use chainfire::types::{
     AccessAnswer, AccessError, AccessKey, AccessOperation, Answer, ClientId, Command,
@@ -350,6 +350,10 @@ fn stored_refusals_are_encoded_as_pinned() {
         (OperationError::TooManyDeletes { max: 16 }, "011510"),
         (OperationError::DeleteUnderWay { revision: 300 }, "0116ac02"),
         (OperationError::PermissionDenied { reason: "why".to_owned() }, "011103776879"),
+        (OperationError::RequestIdReused, "0117"),
+        (OperationError::TooManySessions { max: 300, retry_after_ms: 7 }, "0118ac0207"),
+        (OperationError::TooManyAnswersKept { max_bytes: 300 }, "0119ac02"),
+        (OperationError::AnswerNotKept { revision: 300 }, "011aac02"),
     ];
     let text = |text: &str| text.to_owned();
     let access = [
@@ -378,12 +382,18 @@ fn stored_refusals_are_encoded_as_pinned() {
 #[test]
 fn sessions_are_encoded_as_pinned() {
     let put = Answer::Put(PutAnswer { revision: 300, prev_kv: None });
+    let kept = |answer| KeptAnswer { fingerprint: 128, answer };
     let session = Session {
+        owner: Principal("ann".to_owned()),
         last_active_ms: 1_000_000,
+        window_ms: 300,
         lowest_unanswered: 7,
-        answers: BTreeMap::from([(7, Ok(put)), (300, Err(OperationError::KeyNotFound))]),
+        answers: BTreeMap::from([
+            (7, kept(Ok(put))),
+            (300, kept(Err(OperationError::KeyNotFound))),
+        ]),
     };
     let mut differences = Differences::default();
-    differences.stored(&session, "c0843d0702070000ac0200ac020102");
-    differences.stored(&Session::default(), "000000");
+    differences.stored(&session, "03616e6ec0843dac0207020780010000ac0200ac0280010102");
+    differences.stored(&Session::default(), "0000000000");
 }

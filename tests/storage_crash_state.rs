@@ -266,7 +266,8 @@ fn whole(store: &StateStore) -> Option<u64> {
         let everything = KeyRange::all();
         assert_eq!(pairs(&view, &everything, at), pairs(&model, &everything, at), "at {at}");
     }
-    assert_eq!(view.session_count(), model.sessions.len());
+    assert_eq!(store.stats().unwrap().sessions, model.sessions.len());
+    assert_eq!(view.forgotten(), model.forgotten);
     for (client, session) in &model.sessions {
         assert_eq!(view.session(*client).unwrap().as_ref(), Some(session));
     }

@@ -123,7 +123,7 @@ impl CommandError {
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Credentials(_) | Self::Tls(_) => 2,
-            Self::Client(error) | Self::Pair { source: error, .. } if error.is_unknown() => 3,
+            Self::Client(error) | Self::Pair { source: error, .. } if !is_failed(error) => 3,
             Self::Client(Error::Failed(Failure::NoEndpoint | Failure::InvalidEndpoint { .. })) => 2,
             Self::Import { source, .. } => source.code(),
             #[cfg(feature = "server")]
@@ -143,12 +143,21 @@ impl CommandError {
     }
 }
 
+/// Whether nothing was applied, so that the command may be given again.
+fn is_failed(error: &Error) -> bool {
+    match error {
+        Error::Failed(_) => true,
+        Error::Unknown { .. } | Error::Applied { .. } => false,
+    }
+}
+
 /// What to do about an error of the client, where its own text does not say.
 fn next_step(error: &Error) -> &'static str {
     let failure = match error {
         Error::Unknown { .. } => {
             return "; it may have been applied: read the keys to find out before repeating it";
         }
+        Error::Applied { .. } => return "; do not repeat it",
         Error::Failed(failure) => failure,
     };
     match failure {

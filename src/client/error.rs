@@ -1,8 +1,8 @@
 //! What a call of the client can end in, apart from its answer.
 //!
 //! The one distinction everything rests on: [`Error::Failed`] means that the request was **not**
-//! applied and that nothing still on its way can apply it; [`Error::Unknown`] means that nobody
-//! knows. Whatever is ambiguous is `Unknown`, also when success or failure is far more likely.
+//! applied and that nothing still on its way can apply it; [`Error::Applied`] that it was, once, and
+//! only the answer is lost; [`Error::Unknown`] that nobody knows. Whatever is ambiguous is `Unknown`, also when success or failure is far more likely.
 
 use crate::types::OperationError;
 
@@ -18,6 +18,16 @@ pub enum Error {
     Unknown {
         /// What came in between.
         reason: String,
+    },
+    /// A write was applied once. Its answer was lost on the way, and was too large to be kept for
+    /// the retry. Only writes that answer pairs end this way.
+    #[error(
+        "applied at revision {revision}, and the answer was lost; read what you need of it at that \
+         revision"
+    )]
+    Applied {
+        /// The revision that was answered.
+        revision: u64,
     },
 }
 
@@ -88,6 +98,7 @@ impl From<OperationError> for Error {
         Self::Failed(match error {
             // Whether the node or the state machine said it makes no difference to the caller.
             OperationError::PermissionDenied { reason } => Failure::PermissionDenied { reason },
+            OperationError::AnswerNotKept { revision } => return Self::Applied { revision },
             error => Failure::Operation(error),
         })
     }

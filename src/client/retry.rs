@@ -127,9 +127,19 @@ impl Attempts {
             }
             // The node has waited for the end as long as it could.
             AttemptError::Refused(Refusal::DeleteUnderWay { .. }) => (BACKOFF_MIN, false),
+            AttemptError::Refused(Refusal::Operation(OperationError::TooManySessions {
+                retry_after_ms,
+                ..
+            })) => {
+                let asked = Duration::from_millis(*retry_after_ms).mul_f64(1.0 + jitter / 2.0);
+                (asked, false)
+            }
             AttemptError::Refused(
                 Refusal::DeadlinePassed
-                | Refusal::Operation(OperationError::TooManyInFlight { .. }),
+                | Refusal::Operation(
+                    OperationError::TooManyInFlight { .. }
+                    | OperationError::TooManyAnswersKept { .. },
+                ),
             ) => (self.wait(jitter), false),
             AttemptError::Refused(Refusal::Operation(OperationError::SessionExpired {
                 ..
@@ -184,7 +194,10 @@ impl Attempts {
         if let AttemptError::Refused(RequestError::Operation(error)) = &last
             && !matches!(
                 error,
-                OperationError::SessionExpired { .. } | OperationError::TooManyInFlight { .. }
+                OperationError::SessionExpired { .. }
+                    | OperationError::TooManyInFlight { .. }
+                    | OperationError::TooManySessions { .. }
+                    | OperationError::TooManyAnswersKept { .. }
             )
         {
             return error.clone().into();
@@ -287,6 +300,9 @@ mod tests {
     fn expired() -> AttemptError {
         refused(OperationError::SessionExpired { now_ms: 7 })
     }
+    fn crowded() -> AttemptError {
+        refused(OperationError::TooManySessions { max: 1, retry_after_ms: 1_000 })
+    }
     fn denied() -> AttemptError {
         AttemptError::Refused(RequestError::PermissionDenied { reason: "no write".into() })
     }
@@ -304,6 +320,7 @@ mod tests {
         Retry(u64, bool),
         Renew,
         Failed,
+        Applied,
         Unknown,
     }
 
@@ -319,13 +336,14 @@ mod tests {
             Next::Renew => End::Renew,
             Next::GiveUp(Error::Failed(_)) => End::Failed,
             Next::GiveUp(Error::Unknown { .. }) => End::Unknown,
+            Next::GiveUp(Error::Applied { .. }) => End::Applied,
         }
     }
 
     #[test]
     fn what_follows_an_attempt_by_table() {
-        use End::{Failed, Renew, Retry, Unknown};
-        use OperationError::KeyNotFound;
+        use End::{Applied, Failed, Renew, Retry, Unknown};
+        use OperationError::{AnswerNotKept, KeyNotFound, RequestIdReused};
         let over = Duration::ZERO;
         let table: Vec<(bool, usize, Duration, Vec<AttemptError>, End)> = vec![
             // Connections: the next endpoint at once, then a wait.
@@ -380,6 +398,13 @@ mod tests {
             (true, 3, LONG, vec![expired()], Renew),
             (true, 3, LONG, vec![unavailable(), expired()], Renew),
             (true, 3, LONG, vec![lost(), expired()], Unknown),
+            // No room for a session: as long as asked, and no word about an earlier attempt.
+            (true, 3, LONG, vec![crowded()], Retry(1_000, false)),
+            (true, 3, over, vec![crowded()], Failed),
+            (true, 3, over, vec![lost(), crowded()], Unknown),
+            // What the state machine says of the request id is the end of every doubt.
+            (true, 3, LONG, vec![lost(), refused(RequestIdReused)], Failed),
+            (true, 3, LONG, vec![lost(), refused(AnswerNotKept { revision: 7 })], Applied),
         ];
         for (is_write, endpoints, remaining, story, end) in table {
             assert_eq!(

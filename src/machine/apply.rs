@@ -17,7 +17,7 @@ use super::failure::settle_command;
 use super::permission;
 use super::put::put;
 use super::roster;
-use super::session::{self, Admission};
+use super::session::{self, Admission, Conclusion};
 use super::staged_delete;
 use super::txn::txn;
 use super::validate::validate;
@@ -50,7 +50,8 @@ pub fn apply_within<V: StateView>(
     command: &Command,
     limits: &ApplyLimits,
 ) -> Result<Applied, V::Error> {
-    let writer = match session::admit(view, command)? {
+    let now_ms = command.leader_time_ms.max(view.leader_time_ms());
+    let writer = match session::admit(view, command, now_ms, &limits.sessions)? {
         Admission::Apply(writer) => writer,
         Admission::Answered(response) => return Ok(Applied { response, changes: Vec::new() }),
     };
@@ -58,7 +59,8 @@ pub fn apply_within<V: StateView>(
         Ok((answer, changes)) => (Ok(answer), changes),
         Err(refusal) => (Err(refusal), Vec::new()),
     };
-    session::conclude(view, writer, command.leader_time_ms, &response, &mut changes)?;
+    let conclusion = Conclusion { command, now_ms, answer: &response, limits: &limits.sessions };
+    session::conclude(view, writer, conclusion, &mut changes)?;
     Ok(Applied { response, changes })
 }
 

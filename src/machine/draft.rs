@@ -12,9 +12,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::types::staged_delete::covering;
-use crate::types::{AccessTables, ClientId, KeyRange, Revision, Roster, StagedDelete, VersionMeta};
+use crate::types::{
+    AccessTables, ClientId, KeyRange, Principal, Revision, Roster, StagedDelete, VersionMeta,
+};
 
-use super::{Change, Session, StateView, VersionVisitor, Visits};
+use super::{Change, Forgotten, Session, SessionTotals, StateView, VersionVisitor, Visits};
 
 /// The state with the writes of one command on top.
 pub(super) struct Draft<'a, V> {
@@ -179,12 +181,25 @@ impl<V: StateView> StateView for Draft<'_, V> {
         self.base.roster()
     }
 
-    fn session_count(&self) -> usize {
-        self.base.session_count()
+    fn session_totals(&self, user: &Principal) -> SessionTotals {
+        self.base.session_totals(user)
     }
 
-    fn oldest_sessions(&self, limit: usize) -> Result<Vec<(ClientId, u64)>, Self::Error> {
-        self.base.oldest_sessions(limit)
+    fn overdue_sessions(
+        &self,
+        user: Option<&Principal>,
+        before_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<(ClientId, u64)>, Self::Error> {
+        self.base.overdue_sessions(user, before_ms, limit)
+    }
+
+    fn forgotten(&self) -> Forgotten {
+        self.base.forgotten()
+    }
+
+    fn leader_time_ms(&self) -> u64 {
+        self.base.leader_time_ms()
     }
 
     fn access(&self) -> Arc<AccessTables> {

@@ -24,6 +24,7 @@ pub fn events(changes: &[Change]) -> impl Iterator<Item = Event> {
         | Change::FinishDelete { .. }
         | Change::RecordAnswer { .. }
         | Change::ExpireSession(_)
+        | Change::SetForgotten(_)
         | Change::SetMember { .. }
         | Change::SetAccess { .. }
         | Change::SetRoster(_) => None,

@@ -18,6 +18,7 @@ mod draft;
 mod duplicate;
 mod event;
 mod failure;
+mod fingerprint;
 mod member;
 mod permission;
 mod put;
@@ -35,7 +36,11 @@ pub use apply::{Applied, apply, apply_within};
 pub use event::events;
 pub use range::{range, range_within};
 pub use roster::roster_after_membership;
+pub use session::{SessionLimits, due_ms, kept_bytes};
 pub use txn::{read_txn, read_txn_within};
 pub use validate::{validate, validate_range, validate_txn};
-pub use view::{Change, Session, SessionLookup, StateView, StoredAnswer, VersionVisitor};
+pub use view::{
+    AnswerBytes, Change, Forgotten, KeptAnswer, Recorded, Session, SessionLookup, SessionTotals,
+    StateView, StoredAnswer, VersionVisitor,
+};
 pub use visits::{ApplyLimits, Visits};

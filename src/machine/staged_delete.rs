@@ -27,7 +27,7 @@ use crate::types::{
 
 use super::failure::{Failure, Outcome};
 use super::visits::ApplyLimits;
-use super::{Change, StateView, Visits};
+use super::{Change, KeptAnswer, Recorded, StateView, Visits};
 
 /// The answer and the changes of a well-formed delete that visits more keys than a delete does at
 /// once; none of one that does not.
@@ -149,15 +149,19 @@ fn finish<V: StateView>(
     let Some(RequestName::Session(id)) = staged.request_id else { return Ok(()) };
     let RequestId { client, sequence, .. } = id;
     let session = view.session_lookup(client, sequence)?;
-    if let Some(session) = session.filter(|session| session.answer.is_some()) {
+    if let Some(session) = session
+        && let Some(KeptAnswer { fingerprint, .. }) = session.answer
+    {
         let answer = DeleteRangeAnswer { revision, deleted, prev_kvs: Vec::new() };
-        changes.push(Change::RecordAnswer {
-            client,
+        let recorded = Recorded {
+            begins: None,
             sequence,
             lowest_unanswered: session.lowest_unanswered,
             now_ms: session.last_active_ms,
-            answer: Ok(Answer::DeleteRange(answer)),
-        });
+            window_ms: 0,
+            answer: KeptAnswer { fingerprint, answer: Ok(Answer::DeleteRange(answer)) },
+        };
+        changes.push(Change::RecordAnswer { client, recorded });
     }
     Ok(())
 }

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use crate::types::staged_delete::covering;
 use crate::types::{
     AccessEdit, AccessTables, Answer, ClientId, KeyRange, NodeId, OperationError, PeerAddress,
-    Revision, Roster, StagedDelete, VersionMeta,
+    Principal, Revision, Roster, StagedDelete, VersionMeta,
 };
 
 use super::Visits;
+use super::session::kept_bytes;
 
 /// The outcome of one command, as it is kept for a client's retries.
 pub type StoredAnswer = Result<Answer, OperationError>;
@@ -78,36 +79,134 @@ pub trait StateView {
         sequence: u64,
     ) -> Result<Option<SessionLookup>, Self::Error> {
         let session = self.session(client)?;
-        Ok(session.map(|mut session| SessionLookup {
-            last_active_ms: session.last_active_ms,
-            lowest_unanswered: session.lowest_unanswered,
-            answers_kept: session.answers.len(),
-            answer: session.answers.remove(&sequence),
+        Ok(session.map(|mut session| {
+            let AnswerBytes { user, store, .. } = self.session_totals(&session.owner).kept;
+            let own = session.answers.values().map(|kept| kept_bytes(&kept.answer)).sum();
+            SessionLookup {
+                last_active_ms: session.last_active_ms,
+                lowest_unanswered: session.lowest_unanswered,
+                answers_kept: session.answers.len(),
+                kept: AnswerBytes { session: own, user, store },
+                answer: session.answers.remove(&sequence),
+            }
         }))
     }
+
+    /// How much is kept for retries, of `user` and in all.
+    fn session_totals(&self, user: &Principal) -> SessionTotals;
+
+    /// Up to `limit` sessions, of one user or of all, whose clients cannot be retrying any more at
+    /// `before_ms` (their [`due_ms`](super::due_ms) lies before it): the client and its last
+    /// activity, ascending by `(due_ms, client)`.
+    fn overdue_sessions(
+        &self,
+        user: Option<&Principal>,
+        before_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<(ClientId, u64)>, Self::Error>;
+
+    /// What is remembered of all that was forgotten.
+    fn forgotten(&self) -> Forgotten;
+
+    /// The replicated time of the last command, in milliseconds.
+    fn leader_time_ms(&self) -> u64;
 
     /// What the cluster remembers of its nodes.
     fn roster(&self) -> Arc<Roster>;
 
-    /// How many sessions there are.
-    fn session_count(&self) -> usize;
-
     /// Users, roles and keys.
     fn access(&self) -> Arc<AccessTables>;
-
-    /// Up to `limit` clients in order of `(last_active_ms, client)`, the longest silent first.
-    fn oldest_sessions(&self, limit: usize) -> Result<Vec<(ClientId, u64)>, Self::Error>;
 }
 
 /// What is kept of one client so that its retries apply once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
+    /// Whose it is.
+    pub owner: Principal,
     /// Replicated time of the client's last command.
     pub last_active_ms: u64,
+    /// For how long after its first try the client may send a write again, in milliseconds.
+    pub window_ms: u64,
     /// Sequences below this were answered and their answers forgotten.
     pub lowest_unanswered: u64,
     /// The answers from there on, by sequence.
-    pub answers: BTreeMap<u64, StoredAnswer>,
+    pub answers: BTreeMap<u64, KeptAnswer>,
+}
+
+/// An answer with what it answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptAnswer {
+    /// Of who asked and of what.
+    pub fingerprint: u64,
+    /// What a retry is answered.
+    pub answer: StoredAnswer,
+}
+
+/// What changes of a session with an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Whose the session is, when it begins.
+    pub begins: Option<Principal>,
+    /// The write.
+    pub sequence: u64,
+    /// From where on answers are kept.
+    pub lowest_unanswered: u64,
+    /// Replicated time of the command, in milliseconds.
+    pub now_ms: u64,
+    /// For how long it may be sent again, in milliseconds; the session's is the longest of its
+    /// writes'.
+    pub window_ms: u64,
+    /// The answer.
+    pub answer: KeptAnswer,
+}
+
+/// Bytes of answers that are kept, or that may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AnswerBytes {
+    /// Of one session.
+    pub session: u64,
+    /// Of all sessions of its user.
+    pub user: u64,
+    /// Of all sessions.
+    pub store: u64,
+}
+
+impl AnswerBytes {
+    /// With one more answer of the session.
+    pub(super) fn plus(self, bytes: u64) -> Self {
+        let Self { session, user, store } = self;
+        Self { session: session + bytes, user: user + bytes, store: store + bytes }
+    }
+
+    /// Without answers of the session that are dropped.
+    pub(super) fn minus(self, bytes: u64) -> Self {
+        let without = |kept: u64| kept.saturating_sub(bytes);
+        let Self { session, user, store } = self;
+        Self { session: without(session), user: without(user), store: without(store) }
+    }
+
+    /// Whether it is more than may be, in any respect.
+    pub(super) fn exceeds(&self, max: &Self) -> bool {
+        self.session > max.session || self.user > max.user || self.store > max.store
+    }
+}
+
+/// How much is kept for retries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionTotals {
+    /// Sessions in all.
+    pub sessions: usize,
+    /// Sessions of the user.
+    pub user_sessions: usize,
+    /// Bytes of the user's answers, and of all; nothing of a session.
+    pub kept: AnswerBytes,
+}
+
+/// What is remembered of all that was forgotten of retries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// No session that was forgotten was in use at this replicated time or later.
+    pub sessions_before_ms: u64,
 }
 
 /// What one write needs to know of its client's session.
@@ -119,8 +218,10 @@ pub struct SessionLookup {
     pub lowest_unanswered: u64,
     /// How many answers the session keeps.
     pub answers_kept: usize,
+    /// What they take.
+    pub kept: AnswerBytes,
     /// The answer kept for the sequence asked about.
-    pub answer: Option<StoredAnswer>,
+    pub answer: Option<KeptAnswer>,
 }
 
 /// One change of the state. The changes of one command are applied together, in order.
@@ -178,17 +279,13 @@ pub enum Change {
     RecordAnswer {
         /// The client.
         client: ClientId,
-        /// The write.
-        sequence: u64,
-        /// From where on answers are kept.
-        lowest_unanswered: u64,
-        /// Replicated time of the command.
-        now_ms: u64,
-        /// The answer.
-        answer: StoredAnswer,
+        /// The answer, and what changes with it.
+        recorded: Recorded,
     },
     /// A client's session is forgotten.
     ExpireSession(ClientId),
+    /// What is remembered of all that was forgotten. Comes before what it tells of.
+    SetForgotten(Forgotten),
     /// A member's published addresses are set.
     SetMember {
         /// The node.

@@ -20,6 +20,7 @@ use crate::types::limits::{
     VALUE_BYTES_PER_VISIT, VISITS_PER_DELETED_KEY,
 };
 
+use super::SessionLimits;
 use super::failure::{Failure, Outcome};
 
 /// Keys that a read passes before it looks whether somebody still waits for it.
@@ -36,6 +37,8 @@ pub struct ApplyLimits {
     pub delete_step_keys: u64,
     /// See [`DELETES_STAGED_MAX`].
     pub deletes_staged_max: usize,
+    /// What is kept for retries.
+    pub sessions: SessionLimits,
 }
 
 impl Default for ApplyLimits {
@@ -45,6 +48,7 @@ impl Default for ApplyLimits {
             delete_keys_at_once_max: DELETE_KEYS_AT_ONCE_MAX,
             delete_step_keys: DELETE_STEP_KEYS,
             deletes_staged_max: DELETES_STAGED_MAX,
+            sessions: SessionLimits::REPLICATED,
         }
     }
 }

@@ -79,7 +79,7 @@ impl From<SignedRequest> for RequestName {
 }
 
 /// Who asks: the name of a verified user.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Principal(pub String);
 
 /// One entry of the replicated log, before encoding.

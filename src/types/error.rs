@@ -159,6 +159,38 @@ pub enum OperationError {
         /// The delete's main revision.
         revision: u64,
     },
+    /// The request id was given to another operation before. This one was not applied.
+    #[error("the request id is that of another request; give this one an id of its own")]
+    RequestIdReused,
+    /// As many clients have sessions as may: all of them wrote just now.
+    #[error(
+        "{max} clients have written within the time of their retries, as many as are remembered; \
+         try again in {retry_after_ms} ms"
+    )]
+    TooManySessions {
+        /// The limit, of the user or of the store.
+        max: u64,
+        /// When to come back.
+        retry_after_ms: u64,
+    },
+    /// The answers kept for retries take as much as they may.
+    #[error(
+        "the answers kept for retries take {max_bytes} bytes, as much as they may; have clients take \
+         their answers"
+    )]
+    TooManyAnswersKept {
+        /// The limit of one user.
+        max_bytes: u64,
+    },
+    /// An earlier try was applied, and its answer was too large to be kept.
+    #[error(
+        "an earlier try of this request was applied at revision {revision}; its answer was too large \
+         to be kept, read what you need of it at that revision"
+    )]
+    AnswerNotKept {
+        /// The revision it was answered with.
+        revision: u64,
+    },
 }
 
 impl From<AccessError> for OperationError {

@@ -35,21 +35,44 @@ pub const TXN_DEPTH_MAX: usize = 8;
 /// Most compares and operations of one transaction with everything nested in it.
 pub const TXN_TOTAL_MAX: usize = 4 * 3 * TXN_OPERATIONS_MAX;
 
-/// How long, in replicated milliseconds, a client's answers are kept after its last command.
-/// *Replicated.*
+/// How long, in replicated milliseconds, a client's answers are kept where there is room, once the
+/// client can no longer be retrying. *Replicated.*
 pub const SESSION_TTL_MS: u64 = 3_600_000;
 
-/// How long a client goes on retrying one request before it calls the outcome unknown. Must stay
-/// far below [`SESSION_TTL_MS`]: past that, a retry of a client's first request could not be told
-/// from a new one.
+/// How long a client goes on retrying one request before it calls the outcome unknown, at most.
+/// Within that time a session is not forgotten for want of room. *Replicated.*
 pub const RETRY_WINDOW_MS: u64 = 600_000;
+
+/// For how long beyond its client's retries a session is not forgotten for want of room: what the
+/// last retry may take on its way, and what the clocks of client and leader differ. *Replicated.*
+pub const SESSION_GRACE_MS: u64 = 30_000;
 
 /// Most answers kept for one client: the most writes it may have in flight. *Replicated.*
 pub const SESSION_ANSWERS_MAX: usize = 4_096;
 
-/// Most clients whose answers are kept; beyond it the longest silent one is forgotten.
-/// *Replicated.*
+/// Most clients whose answers are kept; beyond it a new one takes the place of one that can no
+/// longer be retrying, or is refused. *Replicated.*
 pub const SESSIONS_MAX: usize = 65_536;
+
+/// Most of them of one user. *Replicated.*
+pub const SESSIONS_PER_USER_MAX: usize = 16_384;
+
+/// What an answer that is kept counts beyond its own bytes: its place in memory and on the disk.
+/// *Replicated.*
+pub const KEPT_ANSWER_OVERHEAD_BYTES: u64 = 128;
+
+/// Most bytes of answers kept for one client. Of an answer that does not fit only the outcome is
+/// kept. *Replicated.*
+pub const SESSION_ANSWER_BYTES_MAX: u64 = 1_024 * 1_024;
+
+/// Most bytes of answers kept for the clients of one user. *Replicated.*
+pub const USER_ANSWER_BYTES_MAX: u64 = 32 * 1_024 * 1_024;
+
+/// Most bytes of answers kept for all clients. *Replicated.*
+pub const STORE_ANSWER_BYTES_MAX: u64 = 128 * 1_024 * 1_024;
+
+/// When a client is told to come back whose session found no room, in milliseconds.
+pub const SESSION_RETRY_AFTER_MS: u64 = 1_000;
 
 /// Sessions expired by one command, at most, so that no single apply stalls. *Replicated.*
 pub const SESSIONS_EXPIRED_PER_COMMAND_MAX: usize = 64;
@@ -93,6 +116,17 @@ const _: () = {
         "what was put can be compared"
     );
     assert!(RETRY_WINDOW_MS * 2 < SESSION_TTL_MS);
+    assert!(SESSIONS_PER_USER_MAX < SESSIONS_MAX, "no one user fills the table");
+    assert!(USER_ANSWER_BYTES_MAX < STORE_ANSWER_BYTES_MAX);
+    assert!(
+        SESSION_ANSWERS_MAX as u64 * KEPT_ANSWER_OVERHEAD_BYTES * 2 <= SESSION_ANSWER_BYTES_MAX,
+        "every write that a client may have in flight has room for a small answer"
+    );
+    assert!(
+        SESSIONS_PER_USER_MAX as u64 * KEPT_ANSWER_OVERHEAD_BYTES * 2 <= USER_ANSWER_BYTES_MAX,
+        "every session of a user has room for a small answer"
+    );
+    assert!(SESSIONS_MAX as u64 * KEPT_ANSWER_OVERHEAD_BYTES * 2 <= STORE_ANSWER_BYTES_MAX);
     assert!(KEY_BYTES_MAX < REQUEST_BYTES_MAX);
     assert!(
         REQUEST_BYTES_MAX + PAIR_OVERHEAD_BYTES <= ANSWER_BYTES_MAX,

@@ -4,7 +4,7 @@ use chainfire::machine::StoredAnswer;
 use chainfire::types::access::{KEYS_PER_USER_MAX, PERMISSIONS_PER_ROLE_MAX, ROOT};
 use chainfire::types::{
     AccessError, AccessKey, AccessOperation, Answer, Command, KeyRange, Operation, OperationError,
-    Permission, PermissionKind, Principal,
+    Permission, PermissionKind, Principal, RequestName,
 };
 
 use crate::support::memory_view::MemoryView;
@@ -244,7 +244,11 @@ fn bobs(
     auth_revision: u64,
     operation: Operation,
 ) -> StoredAnswer {
-    let command = crate::support::requests::command(9, sequence, 1, 0, operation);
+    let mut command = crate::support::requests::command(9, sequence, 1, 0, operation);
+    if let Some(RequestName::Session(id)) = &mut command.request_id {
+        // As a client whose session has just ended with its user.
+        id.begun_ms = store.forgotten.sessions_before_ms;
+    }
     let command = Command { principal: Principal(name("bob")), auth_revision, ..command };
     store.apply(&command).response
 }

@@ -5,11 +5,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chainfire::machine::{Session, StateView, VersionVisitor, Visits, apply, range, read_txn};
+use chainfire::machine::{
+    Forgotten, Session, SessionTotals, StateView, VersionVisitor, Visits, apply, range, read_txn,
+};
 use chainfire::types::{
     AccessTables, ClientId, CompareOperator, CompareTarget, DeleteRangeRequest, KeyRange,
-    Operation, PutRequest, RangeRequest, Revision, Roster, SortOrder, SortTarget, StagedDelete,
-    TxnOperation, TxnRequest, VersionMeta,
+    Operation, Principal, PutRequest, RangeRequest, Revision, Roster, SortOrder, SortTarget,
+    StagedDelete, TxnOperation, TxnRequest, VersionMeta,
 };
 
 use crate::store_of;
@@ -83,14 +85,27 @@ impl StateView for BreakingView<'_> {
         Ok(session)
     }
 
-    fn session_count(&self) -> usize {
-        self.inner.sessions.len()
+    fn session_totals(&self, user: &Principal) -> SessionTotals {
+        self.inner.session_totals(user)
     }
 
-    fn oldest_sessions(&self, limit: usize) -> Result<Vec<(ClientId, u64)>, Broken> {
+    fn overdue_sessions(
+        &self,
+        user: Option<&Principal>,
+        before_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<(ClientId, u64)>, Broken> {
         self.read()?;
-        let Ok(oldest) = self.inner.oldest_sessions(limit);
-        Ok(oldest)
+        let Ok(overdue) = self.inner.overdue_sessions(user, before_ms, limit);
+        Ok(overdue)
+    }
+
+    fn forgotten(&self) -> Forgotten {
+        self.inner.forgotten()
+    }
+
+    fn leader_time_ms(&self) -> u64 {
+        self.inner.leader_time_ms()
     }
 
     fn roster(&self) -> Arc<Roster> {

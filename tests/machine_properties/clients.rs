@@ -17,14 +17,16 @@ const DUPLICATES_MAX: usize = 16;
 /// A client that follows the protocol.
 struct Client {
     id: ClientId,
+    /// The replicated time it began with.
+    begun_ms: u64,
     next_sequence: u64,
     /// Its unanswered writes, each with the time of its first try.
     unanswered: BTreeMap<u64, (Operation, u64)>,
 }
 
 impl Client {
-    fn new(id: ClientId) -> Self {
-        Self { id, next_sequence: 1, unanswered: BTreeMap::new() }
+    fn new(id: ClientId, begun_ms: u64) -> Self {
+        Self { id, begun_ms, next_sequence: 1, unanswered: BTreeMap::new() }
     }
 
     fn request_id(&self, sequence: u64) -> RequestId {
@@ -33,8 +35,8 @@ impl Client {
             client: self.id,
             sequence,
             lowest_unanswered: lowest,
-            begun_ms: 0,
-            window_ms: 0,
+            begun_ms: self.begun_ms,
+            window_ms: RETRY_WINDOW_MS,
         }
     }
 }
@@ -49,7 +51,7 @@ pub(crate) struct Clients {
 
 impl Clients {
     pub(crate) fn new(generator: &mut Generator) -> Self {
-        let clients = (0..4).map(|_| Client::new(ClientId(generator.client_id()))).collect();
+        let clients = (0..4).map(|_| Client::new(ClientId(generator.client_id()), 0)).collect();
         Self { clients, duplicates: VecDeque::new(), now_ms: 1 }
     }
 
@@ -60,7 +62,7 @@ impl Clients {
         revisions: Revisions,
     ) -> Command {
         self.now_ms += match generator.chance(4) {
-            true => generator.below(SESSION_TTL_MS * 3 / 2),
+            true => generator.below(SESSION_TTL_MS * 2),
             false => generator.below(3_000),
         };
         match generator.below(100) {
@@ -70,8 +72,8 @@ impl Clients {
                     client: ClientId(generator.below(2).into()),
                     sequence: generator.below(12),
                     lowest_unanswered: generator.below(8),
-                    begun_ms: 0,
-                    window_ms: 0,
+                    begun_ms: self.now_ms + generator.below(3) - 1,
+                    window_ms: generator.below(2 * RETRY_WINDOW_MS),
                 };
                 self.command(Some(request_id), generator.operation(revisions))
             }
@@ -132,8 +134,8 @@ impl Clients {
         if generator.chance(35) || client.unanswered.remove(&sequence).is_none() {
             return;
         }
-        if matches!(answer, Err(OperationError::SessionExpired { .. })) {
-            *client = Client::new(ClientId(generator.client_id()));
+        if let Err(OperationError::SessionExpired { now_ms }) = answer {
+            *client = Client::new(ClientId(generator.client_id()), *now_ms);
         }
     }
 

@@ -18,12 +18,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chainfire::machine::{
-    Applied, ApplyLimits, Change, Session, StateView, StoredAnswer, VersionVisitor, Visits, apply,
-    events, range, read_txn,
+    Applied, ApplyLimits, Change, Forgotten, Session, SessionLimits, SessionTotals, StateView,
+    StoredAnswer, VersionVisitor, Visits, apply, events, range, read_txn,
 };
 use chainfire::types::{
     AccessTables, Answer, ClientId, Command, EventKind, KeyRange, KeyValue, Operation,
-    OperationError, RangeRequest, RequestName, Revision, Roster, StagedDelete, VersionMeta,
+    OperationError, Principal, RangeRequest, RequestName, Revision, Roster, StagedDelete,
+    VersionMeta,
 };
 
 use clients::Clients;
@@ -71,6 +72,7 @@ fn random_histories_agree_with_the_model() {
         "LeaseNotFound",
         "NestedTooDeep",
         "NotReadOnly",
+        "RequestIdReused",
         "RequestTooLarge",
         "SessionExpired",
         "TooManyOperations",
@@ -98,7 +100,7 @@ fn the_same_log_gives_the_same_state_on_every_member() {
             assert_eq!(read_back, command, "seed {seed}, step {step}");
             let Ok(replayed) = apply(&WholeSessions(&second), &read_back);
             assert_eq!(replayed, applied, "seed {seed}, step {step}: {command:?}");
-            second.change_all(&replayed.changes);
+            second.follow(&command, &replayed.changes);
         }
         assert_eq!(first, second, "seed {seed}");
     }
@@ -110,6 +112,7 @@ const STAGING: ApplyLimits = ApplyLimits {
     delete_keys_at_once_max: 1,
     delete_step_keys: 1,
     deletes_staged_max: 2,
+    sessions: SessionLimits::REPLICATED,
 };
 
 #[test]
@@ -384,25 +387,27 @@ impl History {
             );
             assert_eq!(found, *self.model.state_at(revision), "{place}, revision {revision}");
         }
-        let mut remembered = BTreeMap::new();
-        for session in &self.model.sessions {
-            let expected = Session {
-                last_active_ms: session.last_active_ms,
-                lowest_unanswered: session.lowest_unanswered,
-                answers: session.answers.iter().cloned().collect(),
-            };
-            remembered.insert(session.client, expected);
-        }
-        let mut sessions = self.store.sessions.clone();
-        for (client, session) in &mut sessions {
-            for (sequence, answer) in &mut session.answers {
-                let expected = remembered.get(client).and_then(|it| it.answers.get(sequence));
-                if let Some(expected) = expected {
-                    *answer = as_plain(answer, expected);
-                }
-            }
-        }
-        assert_eq!(sessions, remembered, "{place}");
+        let remembered = self.model.sessions.iter().map(|session| {
+            let answers = session.answers.iter();
+            let answers: BTreeMap<_, _> =
+                answers.map(|(sequence, _, answer)| (*sequence, answer.clone())).collect();
+            let times = (session.last_active_ms, session.window_ms);
+            (session.client, (times, session.lowest_unanswered, answers))
+        });
+        let remembered: BTreeMap<_, _> = remembered.collect();
+        let kept = self.store.sessions.iter().map(|(client, session)| {
+            let expected = remembered.get(client).map(|(_, _, answers)| answers);
+            let answers = session.answers.iter().map(|(sequence, kept)| {
+                let answer = match expected.and_then(|expected| expected.get(sequence)) {
+                    Some(expected) => as_plain(&kept.answer, expected),
+                    None => kept.answer.clone(),
+                };
+                (*sequence, answer)
+            });
+            let times = (session.last_active_ms, session.window_ms);
+            (*client, (times, session.lowest_unanswered, answers.collect()))
+        });
+        assert_eq!(kept.collect::<BTreeMap<_, _>>(), remembered, "{place}");
     }
 }
 
@@ -506,12 +511,25 @@ impl StateView for WholeSessions<'_> {
         self.0.session(client)
     }
 
-    fn session_count(&self) -> usize {
-        self.0.session_count()
+    fn session_totals(&self, user: &Principal) -> SessionTotals {
+        self.0.session_totals(user)
     }
 
-    fn oldest_sessions(&self, limit: usize) -> Result<Vec<(ClientId, u64)>, Infallible> {
-        self.0.oldest_sessions(limit)
+    fn overdue_sessions(
+        &self,
+        user: Option<&Principal>,
+        before_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<(ClientId, u64)>, Infallible> {
+        self.0.overdue_sessions(user, before_ms, limit)
+    }
+
+    fn forgotten(&self) -> Forgotten {
+        self.0.forgotten()
+    }
+
+    fn leader_time_ms(&self) -> u64 {
+        self.0.leader_time_ms()
     }
 
     fn roster(&self) -> Arc<Roster> {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chainfire::machine::{ApplyLimits, StateView, range, read_txn};
 use chainfire::storage::{FatalWatch, StateOptions, StateStore};
-use chainfire::types::{ClientId, KeyRange, Operation, RequestName};
+use chainfire::types::{ClientId, KeyRange, Operation, Principal, RequestName};
 use tempfile::TempDir;
 
 use crate::clients::Clients;
@@ -136,9 +136,14 @@ impl History {
             let expected = pairs(&self.model, &KeyRange::all(), at);
             assert_eq!(pairs(&view, &KeyRange::all(), at), expected, "{place}, revision {at}");
         }
-        assert_eq!(view.session_count(), self.model.sessions.len(), "{place}");
-        let Ok(oldest) = self.model.oldest_sessions(usize::MAX);
-        assert_eq!(view.oldest_sessions(usize::MAX).unwrap(), oldest, "{place}");
+        let user = Principal("test".into());
+        assert_eq!(view.session_totals(&user), self.model.session_totals(&user), "{place}");
+        assert_eq!(view.forgotten(), self.model.forgotten, "{place}");
+        for (user, before_ms) in [(None, u64::MAX), (Some(&user), self.model.leader_time_ms)] {
+            let Ok(overdue) = self.model.overdue_sessions(user, before_ms, usize::MAX);
+            let found = view.overdue_sessions(user, before_ms, usize::MAX).unwrap();
+            assert_eq!(found, overdue, "{place}");
+        }
         for client in &self.seen_clients {
             let expected = self.model.sessions.get(client);
             assert_eq!(view.session(*client).unwrap().as_ref(), expected, "{place}");

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chainfire::machine::{
-    Applied, ApplyLimits, Change, Session, SessionLookup, StateView, StoredAnswer, VersionVisitor,
-    Visits, apply_within,
+    AnswerBytes, Applied, ApplyLimits, Change, Forgotten, Recorded, Session, SessionLookup,
+    SessionTotals, StateView, StoredAnswer, VersionVisitor, Visits, apply_within, due_ms,
+    kept_bytes,
 };
 use chainfire::types::staged_delete::covering;
 use chainfire::types::{
@@ -31,8 +32,13 @@ pub(crate) struct MemoryView {
     /// What each put that is remembered put.
     values: BTreeMap<Revision, Bytes>,
     pub(crate) sessions: BTreeMap<ClientId, Session>,
-    /// The sessions by their last activity.
-    silence: BTreeSet<(u64, ClientId)>,
+    pub(crate) forgotten: Forgotten,
+    pub(crate) leader_time_ms: u64,
+    /// The sessions by when they are due, of all and of each user.
+    by_due: BTreeSet<(u64, ClientId)>,
+    by_user: BTreeMap<Principal, BTreeSet<(u64, ClientId)>>,
+    /// Bytes of the answers of each user.
+    kept_bytes: BTreeMap<Principal, u64>,
     pub(crate) members: BTreeMap<NodeId, (PeerAddress, String)>,
     pub(crate) access: Arc<AccessTables>,
     pub(crate) roster: Arc<Roster>,
@@ -50,7 +56,11 @@ impl MemoryView {
             history: BTreeMap::new(),
             values: BTreeMap::new(),
             sessions: BTreeMap::new(),
-            silence: BTreeSet::new(),
+            forgotten: Forgotten::default(),
+            leader_time_ms: 0,
+            by_due: BTreeSet::new(),
+            by_user: BTreeMap::new(),
+            kept_bytes: BTreeMap::new(),
             members: BTreeMap::new(),
             access: Arc::default(),
             roster: Arc::default(),
@@ -64,11 +74,17 @@ impl MemoryView {
         self.apply_within(command, &ApplyLimits::default())
     }
 
-    /// [`apply`](Self::apply) with other limits.
+    /// The same within limits that are reached sooner.
     pub(crate) fn apply_within(&mut self, command: &Command, limits: &ApplyLimits) -> Applied {
         let Ok(applied) = apply_within(self, command, limits);
-        self.change_all(&applied.changes);
+        self.follow(command, &applied.changes);
         applied
+    }
+
+    /// Makes the changes of a command.
+    pub(crate) fn follow(&mut self, command: &Command, changes: &[Change]) {
+        self.change_all(changes);
+        self.leader_time_ms = self.leader_time_ms.max(command.leader_time_ms);
     }
 
     /// Applies an operation that no session stands for.
@@ -126,21 +142,13 @@ impl MemoryView {
                 self.deletes.retain(|staged| staged.revision != revision);
             }
             Change::Compact(revision) => self.compact(revision),
-            Change::RecordAnswer { client, sequence, lowest_unanswered, now_ms, answer } => {
-                let session = self.sessions.entry(client).or_default();
-                self.silence.remove(&(session.last_active_ms, client));
-                session.last_active_ms = now_ms;
-                session.lowest_unanswered = lowest_unanswered;
-                let before = session.answers.insert(sequence, answer);
-                let may_be_replaced =
-                    matches!(before, None | Some(Ok(Answer::DeleteStaged { .. })));
-                assert!(may_be_replaced, "answered once, but for a delete that was staged");
-                session.answers = session.answers.split_off(&lowest_unanswered);
-                self.silence.insert((now_ms, client));
+            Change::RecordAnswer { client, recorded } => self.record(client, recorded),
+            Change::SetForgotten(forgotten) => {
+                assert!(forgotten.sessions_before_ms >= self.forgotten.sessions_before_ms);
+                self.forgotten = forgotten;
             }
             Change::ExpireSession(client) => {
-                let session = self.sessions.remove(&client).expect("an expired session existed");
-                self.silence.remove(&(session.last_active_ms, client));
+                self.take_session(client).expect("an expired session existed");
             }
             Change::SetMember { node_id, address, client_addr } => {
                 self.members.insert(node_id, (address, client_addr));
@@ -166,6 +174,39 @@ impl MemoryView {
         let (newest, meta) = *versions.last().expect("a key is kept while it has a version");
         assert!(newest < revision && meta.is_some(), "what is deleted existed until then");
         versions.push((revision, None));
+    }
+
+    fn record(&mut self, client: ClientId, recorded: Recorded) {
+        let Recorded { begins, sequence, lowest_unanswered, now_ms, window_ms, answer } = recorded;
+        let mut session = match begins {
+            Some(owner) => {
+                assert!(!self.sessions.contains_key(&client), "a session begins once");
+                Session { owner, ..Session::default() }
+            }
+            None => self.take_session(client).expect("a session begins with its first write"),
+        };
+        session.last_active_ms = now_ms;
+        session.window_ms = session.window_ms.max(window_ms);
+        session.lowest_unanswered = lowest_unanswered;
+        let before = session.answers.insert(sequence, answer).map(|kept| kept.answer);
+        let may_be_replaced = matches!(before, None | Some(Ok(Answer::DeleteStaged { .. })));
+        assert!(may_be_replaced, "answered once, but for a delete that was staged");
+        session.answers = session.answers.split_off(&lowest_unanswered);
+        let due = (due_ms(session.last_active_ms, session.window_ms), client);
+        self.by_due.insert(due);
+        self.by_user.entry(session.owner.clone()).or_default().insert(due);
+        *self.kept_bytes.entry(session.owner.clone()).or_default() += bytes_of(&session);
+        self.sessions.insert(client, session);
+    }
+
+    fn take_session(&mut self, client: ClientId) -> Option<Session> {
+        let session = self.sessions.remove(&client)?;
+        let due = (due_ms(session.last_active_ms, session.window_ms), client);
+        self.by_due.remove(&due);
+        self.by_user.get_mut(&session.owner).expect("a user with a session").remove(&due);
+        *self.kept_bytes.get_mut(&session.owner).expect("a user with a session") -=
+            bytes_of(&session);
+        Some(session)
     }
 
     fn expect_next(&mut self, revision: Revision) {
@@ -259,11 +300,16 @@ impl StateView for MemoryView {
         client: ClientId,
         sequence: u64,
     ) -> Result<Option<SessionLookup>, Infallible> {
-        Ok(self.sessions.get(&client).map(|session| SessionLookup {
-            last_active_ms: session.last_active_ms,
-            lowest_unanswered: session.lowest_unanswered,
-            answers_kept: session.answers.len(),
-            answer: session.answers.get(&sequence).cloned(),
+        Ok(self.sessions.get(&client).map(|session| {
+            let bytes = bytes_of(session);
+            let kept = AnswerBytes { session: bytes, ..self.session_totals(&session.owner).kept };
+            SessionLookup {
+                last_active_ms: session.last_active_ms,
+                lowest_unanswered: session.lowest_unanswered,
+                answers_kept: session.answers.len(),
+                kept,
+                answer: session.answers.get(&sequence).cloned(),
+            }
         }))
     }
 
@@ -271,16 +317,47 @@ impl StateView for MemoryView {
         Arc::clone(&self.roster)
     }
 
-    fn session_count(&self) -> usize {
-        self.sessions.len()
+    fn session_totals(&self, user: &Principal) -> SessionTotals {
+        SessionTotals {
+            sessions: self.sessions.len(),
+            user_sessions: self.by_user.get(user).map_or(0, BTreeSet::len),
+            kept: AnswerBytes {
+                session: 0,
+                user: self.kept_bytes.get(user).copied().unwrap_or(0),
+                store: self.kept_bytes.values().sum(),
+            },
+        }
+    }
+
+    fn forgotten(&self) -> Forgotten {
+        self.forgotten
+    }
+
+    fn leader_time_ms(&self) -> u64 {
+        self.leader_time_ms
     }
 
     fn access(&self) -> Arc<AccessTables> {
         Arc::clone(&self.access)
     }
 
-    fn oldest_sessions(&self, limit: usize) -> Result<Vec<(ClientId, u64)>, Infallible> {
-        let oldest = self.silence.iter().take(limit);
-        Ok(oldest.map(|(last_active_ms, client)| (*client, *last_active_ms)).collect())
+    fn overdue_sessions(
+        &self,
+        user: Option<&Principal>,
+        before_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<(ClientId, u64)>, Infallible> {
+        let none = BTreeSet::new();
+        let index = match user {
+            None => &self.by_due,
+            Some(user) => self.by_user.get(user).unwrap_or(&none),
+        };
+        let overdue = index.range(..(before_ms, ClientId(0))).take(limit);
+        let found = overdue.map(|(_, client)| (*client, self.sessions[client].last_active_ms));
+        Ok(found.collect())
     }
+}
+
+fn bytes_of(session: &Session) -> u64 {
+    session.answers.values().map(|kept| kept_bytes(&kept.answer)).sum()
 }

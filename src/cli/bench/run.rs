@@ -177,7 +177,7 @@ fn measured_from(due: Instant, now: Instant, waited: bool) -> Instant {
 /// Whether every further operation would end the same way.
 fn is_hopeless(error: &Error) -> bool {
     match error {
-        Error::Unknown { .. } => false,
+        Error::Unknown { .. } | Error::Applied { .. } => false,
         Error::Failed(failure) => match failure {
             Failure::Unavailable { .. } | Failure::Overloaded => false,
             Failure::Operation(_)

@@ -72,6 +72,7 @@ impl Tally {
 fn kind(error: &Error) -> &'static str {
     match error {
         Error::Unknown { .. } => "outcome unknown",
+        Error::Applied { .. } => "answer lost",
         Error::Failed(failure) => match failure {
             Failure::Unavailable { .. } => "unavailable",
             Failure::Overloaded => "overloaded",

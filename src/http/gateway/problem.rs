@@ -147,6 +147,10 @@ impl From<OperationError> for Problem {
             OperationError::SessionExpired { .. } => {
                 (StatusCode::GATEWAY_TIMEOUT, "OutcomeUnknown")
             }
+            OperationError::TooManySessions { .. } | OperationError::TooManyAnswersKept { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "SlowDown")
+            }
+            OperationError::AnswerNotKept { .. } => (StatusCode::CONFLICT, "AnswerNotKept"),
             OperationError::JoinRefused { .. } | OperationError::OtherIncarnation { .. } => {
                 (StatusCode::CONFLICT, "Refused")
             }

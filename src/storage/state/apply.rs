@@ -276,6 +276,7 @@ impl<'a> Applier<'a> {
         }
         let is_full = head.active_bytes >= self.shared.options.flush_bytes;
         let (revision, compact_revision) = (head.position.revision, head.position.compact_revision);
+        let (leader_time_ms, forgotten) = (head.position.leader_time_ms, head.position.forgotten);
         if head.access.revision != self.view.access.revision {
             self.view.access = std::sync::Arc::clone(&head.access);
         }
@@ -295,6 +296,7 @@ impl<'a> Applier<'a> {
             (self.view, self.arrangement) = self.shared.view()?;
         } else {
             (self.view.revision, self.view.compact_revision) = (revision, compact_revision);
+            (self.view.leader_time_ms, self.view.forgotten) = (leader_time_ms, forgotten);
         }
         Ok(effect.response)
     }
@@ -315,11 +317,10 @@ fn take_changes(shared: &Shared, head: &mut Head, changes: Vec<Change>) -> usize
         match &change {
             Change::SetRevision(revision) => head.position.revision = *revision,
             Change::Compact(revision) => head.position.compact_revision = *revision,
-            Change::RecordAnswer { client, sequence, lowest_unanswered, now_ms, answer } => {
-                let (client, sequence, answer) = (*client, *sequence, answer.clone());
-                let mut sessions = shared.sessions.write();
-                sessions.record(client, sequence, *lowest_unanswered, *now_ms, answer);
+            Change::RecordAnswer { client, recorded } => {
+                shared.sessions.write().record(*client, recorded.clone());
             }
+            Change::SetForgotten(forgotten) => head.position.forgotten = *forgotten,
             Change::ExpireSession(client) => shared.sessions.write().expire(*client),
             Change::SetMember { node_id, address, client_addr } => {
                 let (address, client_addr) = (address.clone(), client_addr.clone());

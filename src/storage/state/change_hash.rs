@@ -20,7 +20,7 @@ use serde::Serialize;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use super::layout::access::encode_edit;
-use crate::machine::Change;
+use crate::machine::{Change, Recorded};
 use crate::types::{LogId, MembershipConfig, Revision, StateHash};
 
 /// How many of the last entries' hashes are kept, to be compared with those of other members.
@@ -89,10 +89,15 @@ fn put_change(buffer: &mut Vec<u8>, change: &Change, hasher: &mut SipHasher13) {
             put_bytes(buffer, key);
         }
         Change::Compact(revision) => put_numbers(buffer, 3, &[*revision]),
-        Change::RecordAnswer { client, sequence, lowest_unanswered, now_ms, answer } => {
-            put_numbers(buffer, 4, &[*sequence, *lowest_unanswered, *now_ms]);
+        Change::RecordAnswer { client, recorded } => {
+            let Recorded { begins, sequence, lowest_unanswered, now_ms, window_ms, answer } =
+                recorded;
+            put_numbers(buffer, 4, &[*sequence, *lowest_unanswered, *now_ms, *window_ms]);
             buffer.extend_from_slice(&client.0.to_le_bytes());
-            put_postcard(buffer, answer);
+            put_postcard(buffer, &(begins, answer));
+        }
+        Change::SetForgotten(forgotten) => {
+            put_numbers(buffer, 13, &[forgotten.sessions_before_ms]);
         }
         Change::ExpireSession(client) => {
             buffer.push(5);
@@ -192,7 +197,8 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::types::{Answer, ClientId, PeerAddress, PutAnswer, Roster, VersionMeta};
+    use crate::machine::{Forgotten, KeptAnswer};
+    use crate::types::{Answer, ClientId, PeerAddress, Principal, PutAnswer, Roster, VersionMeta};
 
     const LOG_ID: LogId = LogId { term: 2, index: 9 };
 
@@ -216,11 +222,19 @@ mod tests {
             Change::Compact(2),
             Change::RecordAnswer {
                 client: ClientId(4),
-                sequence: 1,
-                lowest_unanswered: 1,
-                now_ms: 5,
-                answer: Ok(Answer::Put(PutAnswer { revision: 3, prev_kv: None })),
+                recorded: Recorded {
+                    begins: Some(Principal("ann".into())),
+                    sequence: 1,
+                    lowest_unanswered: 1,
+                    now_ms: 5,
+                    window_ms: 6,
+                    answer: KeptAnswer {
+                        fingerprint: 7,
+                        answer: Ok(Answer::Put(PutAnswer { revision: 3, prev_kv: None })),
+                    },
+                },
             },
+            Change::SetForgotten(Forgotten { sessions_before_ms: 8 }),
             Change::ExpireSession(ClientId(4)),
             Change::SetMember { node_id: 1, address, client_addr: "c".into() },
             Change::SetAccess { revision: 1, edits: Vec::new() },
@@ -232,7 +246,7 @@ mod tests {
     /// version with it.
     #[test]
     fn the_hash_is_pinned() {
-        assert_eq!(after(&changes()).to_string(), "5a0451a073e3841bd233fe179b49e508");
+        assert_eq!(after(&changes()).to_string(), "cac6a24f569737f0878e13ef91a1fa53");
         let hash = ChangeHasher::default().after(after(&[]), LOG_ID, 5, &[put("k", "v")], None);
         assert_eq!(hash.to_string(), "e2c8feda1337d7b5db096258316d314b");
     }

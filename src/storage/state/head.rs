@@ -12,6 +12,7 @@ use crate::consensus::{
     RaftStoredMembership, log_id_from_openraft, log_id_to_openraft, membership_from_openraft,
     membership_to_openraft,
 };
+use crate::machine::Forgotten;
 use crate::storage::StorageError;
 use crate::types::{AccessTables, LogId, NodeId, Roster, StagedDelete, StateHash};
 
@@ -38,6 +39,7 @@ pub(crate) struct Position {
     pub(crate) hash: StateHash,
     /// Deletes that are visible and not written out yet, in the order of their revisions.
     pub(crate) deletes: Arc<Vec<StagedDelete>>,
+    pub(crate) forgotten: Forgotten,
 }
 
 impl Position {
@@ -55,6 +57,7 @@ impl Position {
             leader_time_ms: meta.leader_time_ms,
             hash: meta.hash,
             deletes: Arc::clone(&meta.deletes),
+            forgotten: meta.forgotten,
         })
     }
 
@@ -72,6 +75,7 @@ impl Position {
             compact_revision: self.compact_revision,
             leader_time_ms: self.leader_time_ms,
             hash: self.hash,
+            forgotten: self.forgotten,
             compaction,
             deletes: Arc::clone(&self.deletes),
             backlog,

@@ -112,12 +112,14 @@ impl Generation {
 impl Contents {
     /// Adds a change; answers the memory it takes, in bytes.
     ///
-    /// `SetRevision`, `Compact` and how far staged deletes are is not kept here: it belongs to the head of the state.
+    /// `SetRevision`, `Compact`, `SetForgotten` and how far staged deletes are is not kept here: it
+    /// belongs to the head of the state.
     pub(crate) fn push(&mut self, change: Change) -> usize {
         self.changes += 1;
         match change {
             Change::SetRevision(_)
             | Change::Compact(_)
+            | Change::SetForgotten(_)
             | Change::StageDelete(_)
             | Change::AdvanceDelete { .. }
             | Change::FinishDelete { .. } => 0,
@@ -128,9 +130,8 @@ impl Contents {
             }
             Change::Delete { key, revision } => self.push_tombstone(key, revision, false),
             Change::WriteTombstone { key, revision } => self.push_tombstone(key, revision, true),
-            Change::RecordAnswer { client, sequence, lowest_unanswered, now_ms, answer } => {
-                let delta = self.sessions.entry(client).or_default();
-                delta.record(sequence, lowest_unanswered, now_ms, answer)
+            Change::RecordAnswer { client, recorded } => {
+                self.sessions.entry(client).or_default().record(recorded)
             }
             Change::ExpireSession(client) => {
                 self.sessions.entry(client).or_default().expire();

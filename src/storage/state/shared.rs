@@ -138,6 +138,8 @@ impl Shared {
         let view = View {
             revision: head.position.revision,
             compact_revision: head.position.compact_revision,
+            leader_time_ms: head.position.leader_time_ms,
+            forgotten: head.position.forgotten,
             roster: Arc::clone(&head.roster),
             generations: [Some(Arc::clone(&head.active)), head.frozen.clone()],
             reader,

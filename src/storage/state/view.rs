@@ -12,6 +12,7 @@
 //! time of one request's computation; never hold one across an `.await`, a client's pace or a
 //! network send.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,15 +21,20 @@ use bytes::Bytes;
 
 use super::layout::Table;
 use super::layout::answers::{decode_answer, encode_answer_key};
-use super::layout::sessions::AnswerSlot;
+use super::layout::sessions::{AnswerRecord, AnswerSlot};
 use super::memtable::Generation;
 use super::scan::{Moment, scan};
 use super::shared::SharedSessions;
 use super::tables::TableReader;
-use crate::machine::{Session, SessionLookup, StateView, StoredAnswer, VersionVisitor, Visits};
+use crate::machine::{
+    Forgotten, KeptAnswer, Session, SessionLookup, SessionTotals, StateView, StoredAnswer,
+    VersionVisitor, Visits,
+};
 use crate::storage::StorageError;
 use crate::types::staged_delete::covering;
-use crate::types::{AccessTables, ClientId, KeyRange, Revision, Roster, StagedDelete, VersionMeta};
+use crate::types::{
+    AccessTables, ClientId, KeyRange, Principal, Revision, Roster, StagedDelete, VersionMeta,
+};
 
 /// The state at a fixed revision.
 ///
@@ -37,6 +43,8 @@ use crate::types::{AccessTables, ClientId, KeyRange, Revision, Roster, StagedDel
 pub struct View {
     pub(super) revision: u64,
     pub(super) compact_revision: u64,
+    pub(super) leader_time_ms: u64,
+    pub(super) forgotten: Forgotten,
     pub(super) roster: Arc<Roster>,
     /// The newest first: the one that was active when the view was made, and the one that was
     /// being flushed.
@@ -81,6 +89,20 @@ impl View {
         Ok(version.and_then(|version| version.existing()))
     }
 
+    /// An answer with what it answers, wherever it lies.
+    fn kept_answer(
+        &self,
+        client: ClientId,
+        sequence: u64,
+        record: AnswerRecord,
+    ) -> Result<KeptAnswer, StorageError> {
+        let answer = match record.slot {
+            AnswerSlot::Inline(answer) => answer,
+            AnswerSlot::Overflow { .. } => self.overflow_answer(client, sequence)?,
+        };
+        Ok(KeptAnswer { fingerprint: record.fingerprint, answer })
+    }
+
     /// An answer that is kept apart from its session: still in memory, or in the `answers` table.
     fn overflow_answer(
         &self,
@@ -91,7 +113,7 @@ impl View {
             let contents = generation.read();
             let changed = contents.sessions().get(&client).and_then(|delta| delta.changed.as_ref());
             if let Some(answer) = changed.and_then(|changed| changed.answers.get(&sequence)) {
-                return Ok(answer.clone());
+                return Ok(answer.answer.clone());
             }
         }
         let tables = self.reader.tables();
@@ -162,16 +184,14 @@ impl StateView for View {
     fn session(&self, client: ClientId) -> Result<Option<Session>, StorageError> {
         let Some(kept) = self.sessions.read().get(client).cloned() else { return Ok(None) };
         let mut session = Session {
+            owner: kept.owner.name.clone(),
             last_active_ms: kept.last_active_ms,
+            window_ms: kept.window_ms,
             lowest_unanswered: kept.lowest_unanswered,
-            ..Session::default()
+            answers: BTreeMap::new(),
         };
-        for (sequence, slot) in kept.answers {
-            let answer = match slot {
-                AnswerSlot::Inline(answer) => answer,
-                AnswerSlot::Overflow => self.overflow_answer(client, sequence)?,
-            };
-            session.answers.insert(sequence, answer);
+        for (sequence, record) in kept.answers {
+            session.answers.insert(sequence, self.kept_answer(client, sequence, record)?);
         }
         Ok(Some(session))
     }
@@ -187,15 +207,14 @@ impl StateView for View {
             last_active_ms: kept.last_active_ms,
             lowest_unanswered: kept.lowest_unanswered,
             answers_kept: kept.answers.len(),
+            kept: kept.kept(&sessions),
             answer: None,
         };
-        let slot = kept.answers.get(&sequence).cloned();
+        let record = kept.answers.get(&sequence).cloned();
         drop(sessions);
-        lookup.answer = match slot {
-            None => None,
-            Some(AnswerSlot::Inline(answer)) => Some(answer),
-            Some(AnswerSlot::Overflow) => Some(self.overflow_answer(client, sequence)?),
-        };
+        if let Some(record) = record {
+            lookup.answer = Some(self.kept_answer(client, sequence, record)?);
+        }
         Ok(Some(lookup))
     }
 
@@ -203,12 +222,28 @@ impl StateView for View {
         Arc::clone(&self.roster)
     }
 
-    fn session_count(&self) -> usize {
-        self.sessions.read().len()
+    fn session_totals(&self, user: &Principal) -> SessionTotals {
+        self.sessions.read().totals(user)
     }
 
-    fn oldest_sessions(&self, limit: usize) -> Result<Vec<(ClientId, u64)>, StorageError> {
-        Ok(self.sessions.read().oldest(limit))
+    fn overdue_sessions(
+        &self,
+        user: Option<&Principal>,
+        before_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<(ClientId, u64)>, StorageError> {
+        if !self.sessions.read().may_be_overdue(before_ms) {
+            return Ok(Vec::new());
+        }
+        Ok(self.sessions.write().overdue(user, before_ms, limit))
+    }
+
+    fn forgotten(&self) -> Forgotten {
+        self.forgotten
+    }
+
+    fn leader_time_ms(&self) -> u64 {
+        self.leader_time_ms
     }
 
     fn access(&self) -> Arc<AccessTables> {

@@ -14,7 +14,7 @@ use super::layout::members::{encode_member, encode_node};
 use super::layout::meta::{BACKLOG_KEY, META_KEY, StateMeta, encode_backlog, encode_meta};
 use super::layout::roster::{ROSTER_KEY, encode_roster};
 use super::layout::sessions::{
-    AnswerSlot, SessionRecord, decode_session, encode_client, encode_session,
+    AnswerRecord, AnswerSlot, SessionRecord, decode_session, encode_client, encode_session,
 };
 use super::layout::version::{VersionRecord, encode_revision};
 use super::memtable::{Contents, MemoryRecord};
@@ -215,18 +215,22 @@ impl<'a> TableWriter<'a> {
             .partition::<Vec<_>, _>(|(sequence, _)| changed.answers.contains_key(sequence));
         record.answers = kept;
         self.forget_answers(client, &replaced)?;
-        for (sequence, answer) in &changed.answers {
-            let mut slot = AnswerSlot::Inline(answer.clone());
-            if slot.is_long() {
+        for (sequence, kept) in &changed.answers {
+            let mut answer = AnswerRecord::inline(kept.clone());
+            if answer.slot.is_long() {
                 let key = encode_answer_key(client, *sequence);
-                self.put(Table::Answers, &key, &encode_answer(answer))?;
+                self.put(Table::Answers, &key, &encode_answer(&kept.answer))?;
                 overflowed.push((client, *sequence));
-                slot = AnswerSlot::Overflow;
+                answer.slot = AnswerSlot::Overflow { kept_bytes: answer.kept_bytes() };
             }
-            record.answers.push((*sequence, slot));
+            record.answers.push((*sequence, answer));
         }
         record.answers.sort_by_key(|(sequence, _)| *sequence);
+        if let Some(owner) = &changed.owner {
+            record.owner.clone_from(owner);
+        }
         record.last_active_ms = changed.last_active_ms;
+        record.window_ms = record.window_ms.max(changed.window_ms);
         record.lowest_unanswered = record.lowest_unanswered.max(lowest);
         self.put(Table::Sessions, &key, &encode_session(&record))
     }
@@ -241,10 +245,10 @@ impl<'a> TableWriter<'a> {
     fn forget_answers(
         &mut self,
         client: ClientId,
-        answers: &[(u64, AnswerSlot)],
+        answers: &[(u64, AnswerRecord)],
     ) -> Result<(), StorageError> {
-        for (sequence, slot) in answers {
-            if matches!(slot, AnswerSlot::Overflow) {
+        for (sequence, answer) in answers {
+            if matches!(answer.slot, AnswerSlot::Overflow { .. }) {
                 self.delete(Table::Answers, &encode_answer_key(client, *sequence))?;
             }
         }

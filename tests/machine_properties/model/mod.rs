@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use chainfire::machine::StoredAnswer;
 use chainfire::types::limits::{
-    SESSION_ANSWERS_MAX, SESSION_TTL_MS, SESSIONS_EXPIRED_PER_COMMAND_MAX, TXN_ANSWER_BYTES_MAX,
+    KEPT_ANSWER_OVERHEAD_BYTES, RETRY_WINDOW_MS, SESSION_ANSWER_BYTES_MAX, SESSION_ANSWERS_MAX,
+    SESSION_GRACE_MS, SESSION_TTL_MS, SESSIONS_EXPIRED_PER_COMMAND_MAX, TXN_ANSWER_BYTES_MAX,
+    USER_ANSWER_BYTES_MAX,
 };
 use chainfire::types::{
     Answer, ClientId, Command, CompactAnswer, DeleteRangeAnswer, DeleteRangeRequest, KeyValue,
@@ -38,8 +40,20 @@ pub(crate) type State = BTreeMap<Bytes, Stored>;
 pub(crate) struct Remembered {
     pub(crate) client: ClientId,
     pub(crate) last_active_ms: u64,
+    pub(crate) window_ms: u64,
     pub(crate) lowest_unanswered: u64,
-    pub(crate) answers: Vec<(u64, StoredAnswer)>,
+    pub(crate) answers: Vec<(u64, Operation, StoredAnswer)>,
+}
+
+impl Remembered {
+    fn bytes(&self) -> u64 {
+        self.answers.iter().map(|(.., answer)| bytes_of(answer)).sum()
+    }
+}
+
+fn bytes_of(answer: &StoredAnswer) -> u64 {
+    let encoded = postcard::to_stdvec(answer).expect("answers can be encoded");
+    encoded.len() as u64 + KEPT_ANSWER_OVERHEAD_BYTES
 }
 
 /// A whole store.
@@ -48,11 +62,20 @@ pub(crate) struct Model {
     history: Vec<State>,
     pub(crate) compacted: u64,
     pub(crate) sessions: Vec<Remembered>,
+    /// The last activity of each session that was forgotten.
+    forgotten: Vec<u64>,
+    now_ms: u64,
 }
 
 impl Model {
     pub(crate) fn new() -> Self {
-        Self { history: vec![State::new()], compacted: 0, sessions: Vec::new() }
+        Self {
+            history: vec![State::new()],
+            compacted: 0,
+            sessions: Vec::new(),
+            forgotten: Vec::new(),
+            now_ms: 0,
+        }
     }
 
     pub(crate) fn revision(&self) -> u64 {
@@ -69,56 +92,103 @@ impl Model {
         command: &Command,
         decided: Option<StoredAnswer>,
     ) -> StoredAnswer {
-        let now_ms = command.leader_time_ms;
+        self.now_ms = self.now_ms.max(command.leader_time_ms);
+        let now_ms = self.now_ms;
         let Some(RequestName::Session(id)) = command.request_id else {
             let answer = decided.unwrap_or_else(|| self.execute(&command.operation));
             self.expire(now_ms, None);
             return answer;
         };
-        let RequestId { client, sequence, lowest_unanswered, .. } = id;
-        let mut session =
-            Remembered { client, last_active_ms: now_ms, lowest_unanswered, answers: Vec::new() };
+        let RequestId { client, sequence, lowest_unanswered, begun_ms, window_ms } = id;
+        let mut session = Remembered {
+            client,
+            last_active_ms: begun_ms,
+            window_ms: 0,
+            lowest_unanswered,
+            answers: Vec::new(),
+        };
         match self.sessions.iter().find(|session| session.client == client) {
-            None if lowest_unanswered > 1 => return Err(OperationError::SessionExpired { now_ms }),
+            // It may be one of those, or says that it comes from the future.
+            None if self.forgotten.iter().any(|used_ms| *used_ms >= begun_ms)
+                || begun_ms > self.newest_begin_ms() =>
+            {
+                return Err(self.expired());
+            }
             None => {}
             Some(known) => {
                 session = known.clone();
-                if let Some((_, answer)) = known.answers.iter().find(|(of, _)| *of == sequence) {
-                    return answer.clone();
+                let mut answers = known.answers.iter();
+                if let Some((_, asked, answer)) = answers.find(|(of, ..)| *of == sequence) {
+                    return match *asked == command.operation {
+                        true => answer.clone(),
+                        false => Err(OperationError::RequestIdReused),
+                    };
                 }
             }
         }
         let lowest = lowest_unanswered.max(session.lowest_unanswered);
         if sequence == 0 || sequence < lowest {
-            return Err(OperationError::SessionExpired { now_ms });
+            return Err(self.expired());
         }
-        session.answers.retain(|(of, _)| *of >= lowest);
+        session.answers.retain(|(of, ..)| *of >= lowest);
         if session.answers.len() == SESSION_ANSWERS_MAX {
             return Err(OperationError::TooManyInFlight { max: SESSION_ANSWERS_MAX as u64 });
         }
 
         let answer = decided.unwrap_or_else(|| self.execute(&command.operation));
         self.expire(now_ms, Some(client));
-        session.last_active_ms = now_ms;
+        session.last_active_ms = now_ms.max(session.last_active_ms);
         session.lowest_unanswered = lowest;
-        session.answers.push((sequence, answer.clone()));
-        session.answers.sort_by_key(|(of, _)| *of);
+        session.window_ms = session.window_ms.max(window_ms.min(RETRY_WINDOW_MS));
+        let of_others = self.sessions.iter().filter(|other| other.client != client);
+        let of_user = of_others.map(Remembered::bytes).sum::<u64>() + session.bytes();
+        let bytes = bytes_of(&answer);
+        let fits = session.bytes() + bytes <= SESSION_ANSWER_BYTES_MAX
+            && of_user + bytes <= USER_ANSWER_BYTES_MAX;
+        let kept = match &answer {
+            Ok(Answer::Txn(txn)) if !fits => {
+                Err(OperationError::AnswerNotKept { revision: txn.revision })
+            }
+            Ok(Answer::Put(put)) if !fits => {
+                Err(OperationError::AnswerNotKept { revision: put.revision })
+            }
+            Ok(Answer::DeleteRange(delete)) if !fits => {
+                Err(OperationError::AnswerNotKept { revision: delete.revision })
+            }
+            answer => (*answer).clone(),
+        };
+        session.answers.push((sequence, command.operation.clone(), kept));
+        session.answers.sort_by_key(|(of, ..)| *of);
         self.sessions.retain(|other| other.client != client);
         self.sessions.push(session);
         answer
+    }
+
+    /// The latest time at which a session may begin.
+    fn newest_begin_ms(&self) -> u64 {
+        let after_all = self.forgotten.iter().max().map_or(0, |used_ms| used_ms + 1);
+        self.now_ms.max(after_all)
+    }
+
+    fn expired(&self) -> OperationError {
+        OperationError::SessionExpired { now_ms: self.newest_begin_ms() }
     }
 
     fn expire(&mut self, now_ms: u64, except: Option<ClientId>) {
         let mut overdue: Vec<_> = self
             .sessions
             .iter()
-            .filter(|session| session.last_active_ms + SESSION_TTL_MS < now_ms)
-            .map(|session| (session.last_active_ms, session.client))
-            .filter(|(_, client)| Some(*client) != except)
+            .map(|session| {
+                let due_ms = session.last_active_ms + session.window_ms + SESSION_GRACE_MS;
+                (due_ms, session.client, session.last_active_ms)
+            })
+            .filter(|(due_ms, ..)| due_ms + SESSION_TTL_MS < now_ms)
+            .filter(|(_, client, _)| Some(*client) != except)
             .collect();
         overdue.sort();
         overdue.truncate(SESSIONS_EXPIRED_PER_COMMAND_MAX);
-        self.sessions.retain(|session| !overdue.iter().any(|(_, gone)| *gone == session.client));
+        self.forgotten.extend(overdue.iter().map(|(.., used_ms)| *used_ms));
+        self.sessions.retain(|session| !overdue.iter().any(|(_, gone, _)| *gone == session.client));
     }
 
     fn execute(&mut self, operation: &Operation) -> StoredAnswer {

@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::LayoutError;
+use crate::machine::Forgotten;
 use crate::storage::envelope::{self, EnvelopeError};
 use crate::types::{LogId, MembershipConfig, Revision, StagedDelete, StateHash};
 
@@ -65,6 +66,8 @@ pub(crate) struct StateMeta {
     pub(crate) leader_time_ms: u64,
     /// The rolling hash over the changes that led here (`change_hash`).
     pub(crate) hash: StateHash,
+    /// What is remembered of retries that were forgotten.
+    pub(crate) forgotten: Forgotten,
     /// How far compaction has removed what may be forgotten.
     pub(crate) compaction: CompactionProgress,
     /// Deletes that are visible and not written out yet, in the order of their revisions.
@@ -108,6 +111,7 @@ impl StateMeta {
             compact_revision: 0,
             leader_time_ms: 0,
             hash: StateHash::EMPTY,
+            forgotten: Forgotten::default(),
             compaction: CompactionProgress { complete: true, ..CompactionProgress::default() },
             deletes: Arc::default(),
             backlog: None,
@@ -195,6 +199,7 @@ mod tests {
             compact_revision: 4,
             leader_time_ms: 300,
             hash: StateHash([8; 16]),
+            forgotten: Forgotten { sessions_before_ms: 5 },
             compaction: CompactionProgress {
                 target: 4,
                 cursor: Revision::new(3, 1),
@@ -209,6 +214,7 @@ mod tests {
             &[1, 1, 1, 1, 1, 1, b'n', 1, b'p'],
             &[7, 4, 0xac, 2],
             &[8; 16],
+            &[5],
             &[4, 3, 1, 0],
             &[1, 7, 1, b'a', 1, b'b', 2, b'a', b'x', 0xac, 2, 5, 0],
         ];
@@ -239,10 +245,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_meta_record_survives_the_way_there_and_back(
-            numbers in any::<[u64; 6]>(), sub in any::<u32>(), complete in any::<bool>(),
+            numbers in any::<[u64; 7]>(), sub in any::<u32>(), complete in any::<bool>(),
             hash in any::<[u8; 16]>(),
         ) {
-            let [index, revision, compact_revision, leader_time_ms, target, main] = numbers;
+            let [index, revision, compact_revision, leader_time_ms, target, main, forgotten] = numbers;
             let meta = StateMeta {
                 applied: Some(LogId { term: 1, index }),
                 membership_log_id: None,
@@ -251,6 +257,7 @@ mod tests {
                 compact_revision,
                 leader_time_ms,
                 hash: StateHash(hash),
+                forgotten: Forgotten { sessions_before_ms: forgotten },
                 compaction: CompactionProgress {
                     target,
                     cursor: Revision::new(main, sub),
