@@ -8,6 +8,7 @@
 //! floor 2   storage, rpc       LMDB layouts and snapshot files; service traits, connections
 //! floor 1   machine, auth, consensus, config, telemetry
 //! floor 0   types, clock       plain data; the only door to the machine's clocks
+//!           failpoint          faults brought back for tests of tests; not in any release
 //! side      client             sees only types, clock, auth and the rpc api and transport
 //! ```
 //!
@@ -27,6 +28,8 @@ pub mod actors;
 pub mod config;
 #[cfg(feature = "server")]
 pub mod consensus;
+#[cfg(feature = "server")]
+mod failpoint;
 #[cfg(feature = "server")]
 pub mod http;
 #[cfg(feature = "server")]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Rooms by floor. `rpc::server` is a room apart from the rest of `rpc`.
 const FLOORS: &[(u8, &[&str])] = &[
-    (0, &["types", "clock"]),
+    (0, &["types", "clock", "failpoint"]),
     (1, &["machine", "auth", "consensus", "config", "telemetry"]),
     (2, &["storage", "rpc"]),
     (3, &["actors"]),

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::handle::{Leadership, RaftHandle};
 use crate::consensus::log_id_from_openraft;
+use crate::failpoint::{Fault, planted};
 use crate::rpc::peer::{Lane, PeerCallError};
 use crate::types::{LogId, RequestError};
 
@@ -95,6 +96,9 @@ impl RaftHandle {
     }
 
     async fn round(&self, give_up: Instant) -> Result<Option<LogId>, RequestError> {
+        if planted(Fault::StaleReadIndex) {
+            return Ok(None);
+        }
         loop {
             let tried = match self.leadership() {
                 Leadership::Local => match timeout(TRY_MAX, self.confirm_leadership()).await {

@@ -23,6 +23,7 @@ use super::block::{self, Block, Header};
 use super::record;
 use super::segment::is_header;
 use super::{BLOCK_BYTES, FIRST_BLOCK, JournalPosition, SEGMENTS, segment_path};
+use crate::failpoint::{Fault, planted};
 use crate::types::LogId;
 
 /// What is to be written into the tables.
@@ -105,7 +106,8 @@ pub(super) fn read(
     };
     let survey = segments.survey(place, replay.sequence);
     replay.damaged = survey.damaged;
-    if let Some(reason) = damage.or(survey.evidence).or(survey.foreign) {
+    let lost = damage.or(survey.evidence).or(survey.foreign);
+    if let Some(reason) = lost.filter(|_| !planted(Fault::DroppedJournalTail)) {
         replay.damaged = true;
         replay.loss = Some(Loss { record: replay.sequence + 1, last: survey.last, reason });
     }
