@@ -5,6 +5,7 @@
 //! - `workload`, `history`, `world`: the clients and what they note
 //! - `nemesis`: the faults
 //! - `check`: what must be true of what was noted; `mutate`: that the checks can fail
+//! - `flips`: single-bit flips, counted by what became of them
 //! - `run`: one run from start to verdict; `mix`: many in turn
 //! - `sessions`, `rival`: two questions asked apart
 //!
@@ -13,6 +14,7 @@
 mod arguments;
 mod check;
 mod cluster;
+mod flips;
 mod history;
 mod mix;
 mod mutate;
@@ -66,6 +68,7 @@ fn command(arguments: &Arguments) -> Result<bool, String> {
     prepare()?;
     match arguments.command.as_str() {
         "mix" => mix::run(arguments),
+        "flips" => in_runtime(flips::run(arguments)),
         "etcd" => rival::run(),
         "sessions" => in_runtime(sessions::through_protocol(arguments)),
         "sessions-client" => in_runtime(sessions::through_client(arguments)),

@@ -9,6 +9,7 @@ pub enum Stream {
     Plan = 4,
     Mutations = 5,
     Disk = 6,
+    Flips = 7,
 }
 
 /// A stream of choices.

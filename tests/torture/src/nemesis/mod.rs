@@ -27,6 +27,8 @@ use crate::cluster::{Cluster, Disk, Machines};
 use crate::random::{Rng, Stream};
 use members::Upset;
 
+pub use damage::{FileKind, files, flip_bit};
+
 type Strike = for<'a> fn(&'a mut Cluster, &'a mut Rng) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 pub struct Nemesis {
