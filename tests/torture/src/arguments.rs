@@ -51,6 +51,7 @@ const USAGE: &str = "usage: torture list
        torture mix [options]           nemeses in turn, drawn from the seed, for --seconds
        torture plan [options]          what `mix` would do
        torture flips [options]         --count single-bit flips in what a node has on its disk
+       torture planted [options]       each fault the binary was built with, and the same without
        torture sessions|sessions-client [options]
        torture etcd                    distances and outages for etcd (ETCD_BIN: its folder)
 options: --seed N  --seconds N  --count N  --bin PATH  --workload all|register|set|bank|skew

@@ -7,6 +7,7 @@
 //! - `check`: what must be true of what was noted; `mutate`: that the checks can fail
 //! - `flips`: single-bit flips, counted by what became of them
 //! - `run`: one run from start to verdict; `mix`: many in turn
+//! - `planted`: faults that a binary was built with are found; `replicated_clock`: watched
 //! - `sessions`, `rival`: two questions asked apart
 //!
 //! A run that panics is a failed run: `unwrap` and `expect` are welcome here.
@@ -20,7 +21,9 @@ mod mix;
 mod mutate;
 mod nemesis;
 mod network;
+mod planted;
 mod random;
+mod replicated_clock;
 mod rival;
 mod run;
 mod sessions;
@@ -69,6 +72,7 @@ fn command(arguments: &Arguments) -> Result<bool, String> {
     match arguments.command.as_str() {
         "mix" => mix::run(arguments),
         "flips" => in_runtime(flips::run(arguments)),
+        "planted" => in_runtime(planted::run(arguments)),
         "etcd" => rival::run(),
         "sessions" => in_runtime(sessions::through_protocol(arguments)),
         "sessions-client" => in_runtime(sessions::through_client(arguments)),

@@ -18,7 +18,6 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::arguments::Arguments;
 use crate::cluster::{Cluster, Machines};
-use crate::run;
 use crate::world::World;
 
 const WRITERS: usize = 256;
@@ -52,11 +51,7 @@ async fn write(connection: &StoreConnection, id: u128, key: &str) -> Result<u64,
 fn one_node(arguments: &Arguments) -> Result<Cluster, String> {
     let machines = Machines::plain(1, 1);
     let world = World::new(1, None, false);
-    let (bin, seed) = (arguments.bin.clone(), arguments.seed);
-    let mut c = Cluster::new(bin, run::root(), &machines, world, seed, arguments.trace)?;
-    if let Some(fault) = &arguments.planted {
-        c.environment.push(("CHAINFIRE_PLANTED_FAULT".into(), fault.clone()));
-    }
+    let mut c = Cluster::new(arguments, &machines, world)?;
     c.start(0);
     Ok(c)
 }

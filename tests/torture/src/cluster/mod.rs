@@ -17,14 +17,18 @@ use std::time::{Duration, Instant};
 use chainfire::Client;
 use chainfire::auth::Credentials;
 
+use crate::arguments::Arguments;
 use crate::network::{self, Network};
 use crate::random::{Rng, Stream};
+use crate::run;
 use crate::world::Shared;
 use clocks::Clock;
 
 pub use processes::End;
 pub use unsynced::Loss;
 
+/// The variable that says which mended fault is back (`src/failpoint.rs` of the crate).
+const PLANTED_FAULT: &str = "CHAINFIRE_PLANTED_FAULT";
 /// The ports of a slot begin here, ten apart.
 const FIRST_PORT: usize = 24_001;
 
@@ -142,14 +146,8 @@ fn spawner() -> mpsc::Sender<Spawn> {
 }
 
 impl Cluster {
-    pub fn new(
-        bin: PathBuf,
-        root: PathBuf,
-        machines: &Machines,
-        world: Shared,
-        seed: u64,
-        trace: bool,
-    ) -> Result<Self, String> {
+    pub fn new(arguments: &Arguments, machines: &Machines, world: Shared) -> Result<Self, String> {
+        let (bin, seed, root) = (arguments.bin.clone(), arguments.seed, run::root());
         fs::create_dir_all(&root).map_err(|error| format!("{}: {error}", root.display()))?;
         let keys = root.join("keys");
         let made = Command::new(&bin).args(["keygen", "--out"]).arg(&keys).output();
@@ -163,6 +161,8 @@ impl Cluster {
         let config = format!("{}{extra}", machines.config);
         fs::write(root.join("node.toml"), config).map_err(|error| error.to_string())?;
         let network = machines.switch.then(|| Network::new(machines.slots, seed)).transpose()?;
+        let fault = arguments.planted.iter();
+        let environment = fault.map(|fault| (PLANTED_FAULT.into(), fault.clone())).collect();
         let mut cluster = Self {
             bin,
             root,
@@ -176,8 +176,8 @@ impl Cluster {
             endings: vec![],
             credentials,
             admin: None,
-            environment: vec![],
-            trace,
+            environment,
+            trace: arguments.trace,
             clocks: vec![],
             disk_rng: Rng::stream(seed, Stream::Disk, 0),
             spawner: spawner(),

@@ -25,8 +25,11 @@ use crate::random::{Rng, Stream};
 use crate::run;
 use crate::system::shell;
 use crate::world::World;
+
+pub use outcome::Trial;
+
 use model::{Contents, Model, Pair};
-use outcome::{Outcome, Trial, summarize};
+use outcome::{Outcome, summarize};
 
 const NODES: usize = 3;
 /// Revisions made before the last restart, and after it.
@@ -63,31 +66,31 @@ struct Prepared {
 
 /// Makes the flips; whether the promise was kept.
 pub async fn run(arguments: &Arguments) -> Result<bool, String> {
+    Ok(summarize(&trials(arguments, &KINDS).await?))
+}
+
+/// Makes `--count` flips in files of these kinds in turn.
+pub async fn trials(arguments: &Arguments, kinds: &[FileKind]) -> Result<Vec<Trial>, String> {
     let machines = Machines::plain(NODES, NODES).configured(CONFIG);
-    let world = World::new(NODES, None, false);
-    let (bin, seed) = (arguments.bin.clone(), arguments.seed);
-    let mut c = Cluster::new(bin, run::root(), &machines, world, seed, arguments.trace)?;
+    let seed = arguments.seed;
+    let mut c = Cluster::new(arguments, &machines, World::new(NODES, None, false))?;
     let prepared = prepare(&mut c, seed).await?;
-    println!(
-        "FLIPS seed={seed} count={} revisions {}..{}",
-        arguments.count,
-        prepared.model.at.keys().next().unwrap_or(&0),
-        prepared.model.last()
-    );
+    let (count, last) = (arguments.count, prepared.model.last());
+    println!("FLIPS seed={seed} count={count} revisions up to {last}");
     let mut trials = vec![];
-    for number in 0..arguments.count {
+    for number in 0..count {
         let mut rng = Rng::stream(seed, Stream::Flips, number);
-        if let Some(trial) = flip(&mut c, &prepared, number, &mut rng).await? {
+        let kind = kinds[(number % kinds.len() as u64) as usize];
+        if let Some(trial) = flip(&mut c, &prepared, number, kind, &mut rng).await? {
             trials.push(trial);
         }
     }
     c.stop_all();
-    let kept = summarize(&trials);
     if !arguments.keep {
         // Leftovers in a temporary directory are no finding.
         let _ = fs::remove_dir_all(&c.root);
     }
-    Ok(kept)
+    Ok(trials)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), String> {
@@ -169,9 +172,9 @@ async fn flip(
     c: &mut Cluster,
     prepared: &Prepared,
     number: u64,
+    kind: FileKind,
     rng: &mut Rng,
 ) -> Result<Option<Trial>, String> {
-    let kind = KINDS[(number % KINDS.len() as u64) as usize];
     let slot = rng.index(NODES);
     // What the journal holds alone is there after a kill only.
     let killed = rng.chance(50) || kind == FileKind::Journal;

@@ -31,6 +31,13 @@ pub struct Trial {
     pub words: String,
 }
 
+impl Trial {
+    /// Whether a client read what is not so.
+    pub fn is_wrong(&self) -> bool {
+        self.outcome == Outcome::Wrong
+    }
+}
+
 /// Prints the counts; whether the promise was kept: no wrong value, no silent start, every damage
 /// named, 95 of 100 healed.
 pub fn summarize(trials: &[Trial]) -> bool {

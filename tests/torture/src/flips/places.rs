@@ -41,7 +41,7 @@ pub fn choose(
         let ranges = match kind {
             FileKind::State | FileKind::Log => database::used(&bytes)?,
             FileKind::Journal => changed(&bytes, journals.get(i).map_or(&[], Vec::as_slice)),
-            FileKind::Snapshot | FileKind::Marker => Vec::from([0..bytes.len()]),
+            FileKind::Snapshot | FileKind::Marker => std::iter::once(0..bytes.len()).collect(),
         };
         let file = path.strip_prefix(dir).expect("below it").to_owned();
         all.push(Used { file, ranges });

@@ -10,7 +10,10 @@ use super::operator::start_damaged;
 use crate::cluster::{Cluster, End};
 use crate::random::Rng;
 
-const BLOCK_BYTES: u64 = 4096;
+pub const BLOCK_BYTES: u64 = 4096;
+/// A block of the journal begins so, after its checksum; the number of its record follows a salt
+/// (docs/formats.md).
+const JOURNAL_MAGIC: &[u8] = b"CFJ2";
 
 /// What a file of a data directory is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +71,24 @@ fn used_blocks(path: &Path) -> Vec<u64> {
     blocks.filter(|(_, b)| b.iter().any(|byte| *byte != 0)).map(|(i, _)| i as u64).collect()
 }
 
+/// The blocks of the journal that hold records, those written last first.
+pub fn newest_blocks(dir: &Path) -> Vec<(PathBuf, u64)> {
+    let mut found: Vec<(u64, PathBuf, u64)> = vec![];
+    for path in files(dir, FileKind::Journal) {
+        let bytes = fs::read(&path).unwrap_or_default();
+        for (block, bytes) in (0..).zip(bytes.chunks(BLOCK_BYTES as usize)) {
+            let number = bytes
+                .get(16..24)
+                .map_or(0, |word| u64::from_le_bytes(word.try_into().expect("8 bytes")));
+            if number > 0 && bytes.get(4..8) == Some(JOURNAL_MAGIC) {
+                found.push((number, path.clone(), block));
+            }
+        }
+    }
+    found.sort_by_key(|(number, _, block)| std::cmp::Reverse((*number, *block)));
+    found.into_iter().map(|(_, path, block)| (path, block)).collect()
+}
+
 /// Bits flipped in one file of any kind, of a stopped node or under a running one, which is started
 /// again some time later.
 pub async fn flip(c: &mut Cluster, rng: &mut Rng, running: bool) {
@@ -111,43 +132,40 @@ pub async fn flip(c: &mut Cluster, rng: &mut Rng, running: bool) {
     start_damaged(c, rng, slot).await;
 }
 
-/// A record zeroed, a segment zeroed, or cut to half or to nothing, after a kill.
+/// Records zeroed, a segment zeroed, or cut to half or to nothing, after a kill.
 pub async fn journal(c: &mut Cluster, rng: &mut Rng) {
     c.rest_between(rng, 800, 2_500).await;
     let slot = rng.index(c.founders);
     c.kill(slot);
-    let paths = files(&c.slots[slot].dir, FileKind::Journal);
-    let how = rng.below(5);
-    let (which, place) = (rng.next(), rng.next());
-    let Some(path) = paths.get((which % paths.len().max(1) as u64) as usize) else {
-        return c.start_if_dead(slot);
-    };
-    let names = ["a block zeroed", "five blocks zeroed", "zeroed", "cut to half", "cut to nothing"];
-    c.fault(format!("{} of {slot}: {}", path.display(), names[how as usize]));
-    c.slots[slot].damaged = Some(format!("journal: {}", names[how as usize]));
-    if let Err(error) = damage_segment(path, how, place) {
-        c.surprise(format!("{}: {error}", path.display()));
+    let how = *rng.one_of(&["a block zeroed", "five blocks zeroed", "zeroed", "half", "nothing"]);
+    let (which, place) = (rng.next(), rng.below(12));
+    c.fault(format!("journal of {slot}: {how}"));
+    c.slots[slot].damaged = Some(format!("journal: {how}"));
+    if let Err(error) = damage_journal(&c.slots[slot].dir, how, which, place) {
+        c.surprise(error.to_string());
     }
     start_damaged(c, rng, slot).await;
 }
 
-fn damage_segment(path: &Path, how: u64, place: u64) -> io::Result<()> {
-    let file = fs::File::options().write(true).open(path)?;
-    let length = file.metadata()?.len();
-    let blocks = used_blocks(path);
-    match how {
-        0 | 1 if !blocks.is_empty() => {
-            // The last ones matter most: what they hold is nowhere else yet.
-            let last = blocks.len() as u64;
-            let first = last.saturating_sub(1 + place % 12);
-            let count = if how == 0 { 1 } else { 5 };
-            for block in blocks.iter().skip(first as usize).take(count) {
-                file.write_all_at(&[0; BLOCK_BYTES as usize], block * BLOCK_BYTES)?;
-            }
-            Ok(())
+fn damage_journal(dir: &Path, how: &str, which: u64, place: u64) -> io::Result<()> {
+    let write = |path: &Path| fs::File::options().write(true).open(path);
+    if let "a block zeroed" | "five blocks zeroed" = how {
+        // What was written last is nowhere else yet.
+        let count = if how == "a block zeroed" { 1 } else { 5 };
+        for (path, block) in newest_blocks(dir).into_iter().skip(place as usize).take(count) {
+            write(&path)?.write_all_at(&[0; BLOCK_BYTES as usize], block * BLOCK_BYTES)?;
         }
-        0..=2 => file.write_all_at(&vec![0; length as usize], 0),
-        3 => file.set_len(length / 2),
+        return Ok(());
+    }
+    let paths = files(dir, FileKind::Journal);
+    let Some(path) = paths.get((which % paths.len().max(1) as u64) as usize) else {
+        return Ok(());
+    };
+    let file = write(path)?;
+    let length = file.metadata()?.len();
+    match how {
+        "zeroed" => file.write_all_at(&vec![0; length as usize], 0),
+        "half" => file.set_len(length / 2),
         _ => file.set_len(0),
     }
 }

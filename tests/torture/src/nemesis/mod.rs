@@ -19,6 +19,7 @@ mod operator;
 mod partitions;
 mod power;
 mod snapshots;
+mod tail;
 
 use std::pin::Pin;
 use std::time::Instant;
@@ -218,6 +219,9 @@ pub const ALL: &[Nemesis] = &[
         THREE,
         |c, r| Box::pin(damage::journal(c, r)),
     )),
+    apart(nemesis("tail", "an acknowledged record rots, its witness is away", THREE, |c, r| {
+        Box::pin(tail::lost(c, r))
+    })),
     apart(nemesis("short-file", "a file cut short", THREE, |c, r| {
         Box::pin(damage::short_file(c, r))
     })),

@@ -10,7 +10,7 @@ mod summary;
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
@@ -21,6 +21,7 @@ use crate::cluster::{Cluster, Disk};
 use crate::history::Op;
 use crate::mutate;
 use crate::nemesis::Nemesis;
+use crate::replicated_clock;
 use crate::workload;
 use crate::world::{Shared, World};
 
@@ -31,9 +32,11 @@ const AFTER_MS: u64 = 2_500;
 /// A client that is told to end has this long.
 const CLIENT_END_MAX: Duration = Duration::from_secs(20);
 
-/// The directory of a run.
+/// A directory for a run of its own.
 pub fn root() -> PathBuf {
-    std::env::temp_dir().join(format!("chainfire-torture-{}", std::process::id()))
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    let (process, run) = (std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
+    std::env::temp_dir().join(format!("chainfire-torture-{process}-{run}"))
 }
 
 /// What a run found.
@@ -81,12 +84,8 @@ pub async fn run(arguments: &Arguments, nemesis: &Nemesis) -> Result<Verdict, St
         _ => nemesis.machines,
     };
     let world = World::new(machines.slots, arguments.client_fault, nemesis.compacts);
-    let (bin, seed) = (arguments.bin.clone(), arguments.seed);
-    let root = root();
-    let mut c = Cluster::new(bin, root.clone(), &machines, world.clone(), seed, arguments.trace)?;
-    if let Some(fault) = &arguments.planted {
-        c.environment.push(("CHAINFIRE_PLANTED_FAULT".into(), fault.clone()));
-    }
+    let seed = arguments.seed;
+    let mut c = Cluster::new(arguments, &machines, world.clone())?;
     for slot in 0..machines.founders {
         c.start(slot);
     }
@@ -96,6 +95,7 @@ pub async fn run(arguments: &Arguments, nemesis: &Nemesis) -> Result<Verdict, St
     c.admin = Some(c.client_of_all(800, 400, false));
     let workers = workload::hire(arguments, &c);
     let tasks: Vec<_> = workers.into_iter().map(|worker| tokio::spawn(worker.run())).collect();
+    let watch = machines.own_clocks.then(|| replicated_clock::watch(&c));
     c.rest(1_000).await;
     let until = Instant::now() + Duration::from_secs(arguments.seconds);
     nemesis.run(&mut c, seed, until).await;
@@ -108,6 +108,9 @@ pub async fn run(arguments: &Arguments, nemesis: &Nemesis) -> Result<Verdict, St
     c.rest(AFTER_MS).await;
     world.stop.store(true, Ordering::SeqCst);
     let client_end = end_clients(&mut c, tasks).await;
+    if let Some(watch) = watch {
+        watch.end(&mut c).await;
+    }
     let settled = settle(&mut c).await;
 
     let mut history = std::mem::take(&mut *world.history.lock().unwrap());
@@ -169,7 +172,9 @@ async fn read_back(c: &mut Cluster, world: &Shared, history: &[Op]) -> Replay {
 /// Ends the nodes; keeps logs and data where something was found.
 fn close(arguments: &Arguments, mut c: Cluster, history: &[Op], verdict: &Verdict) {
     c.stop_all();
-    if verdict.good() && !arguments.keep {
+    // What a planted fault does is no finding.
+    let found = !verdict.good() && arguments.planted.is_none();
+    if !found && !arguments.keep {
         c.unmount_all();
         // Leftovers in a temporary directory are no finding.
         let _ = fs::remove_dir_all(&c.root);
