@@ -15,20 +15,29 @@ pub(crate) enum Fault {
     DroppedJournalTail,
     /// A record of the state is returned whatever its checksum says.
     NoChecksum,
+    /// A session makes room for another while its client may still retry, and a session that is
+    /// not known is begun whenever it was.
+    SessionEvicted,
     /// The replicated clock counts whatever its node's clock did.
     ClockRunsOn,
 }
 
 #[cfg(feature = "planted-faults")]
 impl Fault {
-    const ALL: [Self; 4] =
-        [Self::StaleReadIndex, Self::DroppedJournalTail, Self::NoChecksum, Self::ClockRunsOn];
+    const ALL: [Self; 5] = [
+        Self::StaleReadIndex,
+        Self::DroppedJournalTail,
+        Self::NoChecksum,
+        Self::SessionEvicted,
+        Self::ClockRunsOn,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::StaleReadIndex => "stale-read-index",
             Self::DroppedJournalTail => "dropped-journal-tail",
             Self::NoChecksum => "no-checksum",
+            Self::SessionEvicted => "session-evicted",
             Self::ClockRunsOn => "clock-runs-on",
         }
     }

@@ -33,6 +33,7 @@
 //! session that is overdue and still there answers: being forgotten later than promised does no
 //! harm.
 
+use crate::failpoint::{Fault, planted};
 use crate::types::limits::{
     KEPT_ANSWER_OVERHEAD_BYTES, RETRY_WINDOW_MS, SESSION_ANSWER_BYTES_MAX, SESSION_ANSWERS_MAX,
     SESSION_GRACE_MS, SESSION_RETRY_AFTER_MS, SESSION_TTL_MS, SESSIONS_EXPIRED_PER_COMMAND_MAX,
@@ -147,7 +148,8 @@ pub(super) fn admit<V: StateView>(
     let unknown = Admission::Answered(Err(refusal));
     let fingerprint = fingerprint(command);
     let Some(session) = view.session_lookup(client, sequence)? else {
-        let was_never_forgotten = (sessions_before_ms..=newest_begin_ms).contains(&begun_ms);
+        let was_never_forgotten = planted(Fault::SessionEvicted)
+            || (sessions_before_ms..=newest_begin_ms).contains(&begun_ms);
         if !was_never_forgotten || sequence < lowest_unanswered.max(1) {
             return Ok(unknown);
         }
@@ -210,7 +212,8 @@ fn begin<V: StateView>(
     };
     let mut makes_room = Vec::new();
     if let Some((of, max)) = crowded {
-        makes_room = view.overdue_sessions(of, now_ms, 1)?;
+        let due_by_ms = if planted(Fault::SessionEvicted) { u64::MAX } else { now_ms };
+        makes_room = view.overdue_sessions(of, due_by_ms, 1)?;
         if makes_room.is_empty() {
             let (max, retry_after_ms) = (max as u64, SESSION_RETRY_AFTER_MS);
             let refusal = OperationError::TooManySessions { max, retry_after_ms };

@@ -6,6 +6,7 @@ use crate::flips;
 use crate::nemesis::{FileKind, Nemesis};
 use crate::random::{Rng, Stream};
 use crate::run;
+use crate::sessions;
 
 /// What finds a fault.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +15,8 @@ enum How {
     Nemesis(&'static str, u64),
     /// So many flips in the state.
     Flips(u64),
+    /// A retry after so many other clients wrote: one user's sessions, and some more.
+    Sessions(u64),
 }
 
 struct Hunt {
@@ -24,10 +27,11 @@ struct Hunt {
 }
 
 /// Every fault of `src/failpoint.rs` in the crate.
-const ALL: [Hunt; 4] = [
+const ALL: [Hunt; 5] = [
     Hunt { fault: "stale-read-index", how: How::Nemesis("none", 4), runs_max: 2 },
     Hunt { fault: "dropped-journal-tail", how: How::Nemesis("tail", 8), runs_max: 4 },
     Hunt { fault: "no-checksum", how: How::Flips(12), runs_max: 3 },
+    Hunt { fault: "session-evicted", how: How::Sessions(16_800), runs_max: 1 },
     Hunt { fault: "clock-runs-on", how: How::Nemesis("clock-jump", 10), runs_max: 3 },
 ];
 
@@ -79,6 +83,10 @@ async fn is_safe(
             one.seconds = seconds;
             let nemesis = Nemesis::named(name).ok_or(format!("no nemesis {name}"))?;
             Ok(run::run(&one, nemesis).await?.safe())
+        }
+        How::Sessions(count) => {
+            one.count = count;
+            sessions::through_protocol(&one).await
         }
         How::Flips(count) => {
             one.count = count;
