@@ -274,6 +274,7 @@ pub(super) async fn watch(
     let node = raft.node().clone();
     let cluster_id = Some(node.cluster_id);
     let options = ConnectOptions { cluster_id, ..introduction };
+    let mut told = false;
     loop {
         if raft.has_joined() {
             if let Err(error) = Joining::complete(&data_dir) {
@@ -292,7 +293,17 @@ pub(super) async fn watch(
                 let _ = supervisor.send_message(SupervisorMessage::JoinFailed(reason));
                 return;
             }
-            Some(Standing::Joining | Standing::Member) | None => sleep(PAUSE).await,
+            Some(Standing::Joining | Standing::Member) | None => {
+                let holds = raft.progress().applied_index > 0;
+                if joining.waits && holds && !std::mem::replace(&mut told, true) {
+                    tracing::warn!(
+                        "this node holds the state and waits to be added: run 'chainfire member \
+                         add {}' on the cluster",
+                        node.name
+                    );
+                }
+                sleep(PAUSE).await;
+            }
         }
     }
 }

@@ -171,10 +171,12 @@ impl Node {
         let closed = tokio::task::spawn_blocking(move || {
             state.shutdown();
             log.shutdown();
-            drop(directory);
+            directory.mark_stopped()
         });
-        if let Err(error) = closed.await {
-            tracing::error!(%error, "the storage did not close in order");
+        match closed.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "a copy of the directory will be refused"),
+            Err(error) => tracing::error!(%error, "the storage did not close in order"),
         }
     }
 }

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use super::detached::{NO_NODE, adopt};
 use super::identity::Identity;
 use super::joining::JOINING;
+use super::stopped::{self, STOPPED};
 use super::{StorageError, durable_file};
 use crate::auth::cluster_key::CLUSTER_KEY_FILE;
 use crate::auth::credentials::ROOT_CREDENTIALS_FILE;
@@ -35,8 +36,8 @@ const IDENTITY: &str = "IDENTITY";
 const SUBDIRECTORIES: [&str; 4] = ["log", "state", "snapshots", "incoming"];
 /// Everything a node makes in its directory; `FORMAT` goes first, so that what is half removed is
 /// no data directory.
-const CONTENTS: [&str; 9] =
-    [FORMAT, IDENTITY, "log", "state", "snapshots", "incoming", AUDIT, AUDIT_BEFORE, LOCK];
+const CONTENTS: [&str; 10] =
+    [FORMAT, IDENTITY, STOPPED, "log", "state", "snapshots", "incoming", AUDIT, AUDIT_BEFORE, LOCK];
 /// The audit log, and the one before it.
 const AUDIT: &str = "audit.log";
 const AUDIT_BEFORE: &str = "audit.log.1";
@@ -147,6 +148,14 @@ impl DataDir {
     /// Replaces the identity on the disk. This value still has the one before.
     pub(super) fn set_identity(&self, identity: &Identity) -> Result<(), StorageError> {
         identity.write(&self.inner.path.join(IDENTITY))
+    }
+
+    /// Says that the node has stopped in order; its stores are closed. Blocks.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn mark_stopped(&self) -> Result<(), StorageError> {
+        stopped::mark(&self.inner.path)
     }
 
     /// Who this node is.

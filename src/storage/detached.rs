@@ -19,7 +19,7 @@ use super::data_dir::{self, DataDir};
 use super::log::reset;
 use super::snapshot::SnapshotFile;
 use super::state::{Founding, StateSummary, restore, summary_of};
-use super::{Identity, StorageError};
+use super::{Identity, StorageError, stopped};
 use crate::types::{ClusterId, NodeId};
 
 /// The node id of a directory that belongs to no member yet. No member has it.
@@ -49,7 +49,7 @@ pub fn restore_snapshot(
 /// what its state says of itself. Blocks.
 ///
 /// # Errors
-/// The directory is in use, or none of ours.
+/// The directory is in use, or none of ours, or it was copied while its node ran.
 pub fn detach(
     path: &Path,
     name: &str,
@@ -57,6 +57,7 @@ pub fn detach(
     map_bytes: u64,
 ) -> Result<(ClusterId, StateSummary), StorageError> {
     let directory = DataDir::open_existing(path)?;
+    stopped::check(directory.path())?;
     let cluster_id = directory.identity().cluster_id;
     let identity = Identity { cluster_id, node_id: NO_NODE, incarnation, name: name.to_owned() };
     directory.set_identity(&identity)?;

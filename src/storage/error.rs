@@ -15,6 +15,16 @@ use crate::types::command::CommandDecodeError;
 /// A failure of the storage.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
+    /// A copy that may hold pages of different moments.
+    #[error(
+        "{} was copied while its node ran, or its node did not stop in order; start the node and \
+         stop it with SIGTERM, copy its directory then, or use 'chainfire snapshot save'",
+        path.display()
+    )]
+    NotStopped {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Another process holds the directory's lock.
     #[error(
         "data directory {} is in use by another process; stop that process or choose another directory",

@@ -6,6 +6,7 @@
 //!   FORMAT        the version of everything below              data_dir
 //!   IDENTITY      which node of which cluster this is          identity
 //!   JOINING       until the node is a member that joins        joining
+//!   STOPPED       how the state was at the last orderly stop   stopped
 //!   log/          LMDB: log entries, vote, what is purged      log
 //!   state/        LMDB, one environment an epoch; CURRENT      state
 //!   snapshots/    finished snapshot files                      snapshot
@@ -38,6 +39,7 @@ pub mod log;
 pub mod salvage;
 pub mod snapshot;
 pub mod state;
+mod stopped;
 
 pub use data_dir::DataDir;
 pub use error::StorageError;

@@ -37,6 +37,8 @@ pub struct Salvaged {
     pub file: SnapshotFile,
     /// Entries of the log that the state on the disk did not have.
     pub replayed: u64,
+    /// Whether the log is damaged, and has lost acknowledged entries for it.
+    pub lost_entries: bool,
 }
 
 /// Saves what the stopped node in `data_dir` holds to `path`, which must not exist.
@@ -128,7 +130,7 @@ async fn save_stores(
     durable_file::sync_parent(path)?;
     let file = SnapshotFile::open(path)?;
     file.verify(|_| {})?;
-    Ok(Salvaged { file, replayed })
+    Ok(Salvaged { file, replayed, lost_entries: log.lost().is_some() })
 }
 
 /// Applies every entry that the state lacks. Answers how many.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use chainfire::types::{ClusterRequest, JoinPhase, JoinTarget};
 
-use crate::backup::{done, text};
+use crate::backup::{done, refused, text};
 use crate::harness::{Cluster, Node, cluster_key_file, eventually};
 use crate::join::{check_equal, join_of, metric, put_all};
 
@@ -143,6 +143,10 @@ async fn a_filled_directory_waits_for_member_add_and_only_the_tail_is_sent() {
         (join.join.progress.phase == JoinPhase::Waiting).then_some(())
     })
     .await;
+    eventually("it says for what it waits", async || {
+        cluster.nodes[place].log().contains("'chainfire member add n2'").then_some(())
+    })
+    .await;
     put_all(&client, 20, 500).await;
     let add = ClusterRequest::AddWaiting { node: "n2".into(), target: JoinTarget::Voter };
     client.change_members(add).await.expect("added");
@@ -234,4 +238,28 @@ async fn a_state_of_another_cluster_is_refused_by_name_and_nothing_is_begun() {
     one.nodes[place].start();
     one.nodes[place].wait_ready();
     check_only_the_tail_was_sent(&one, place).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_a_member_that_runs_or_was_killed_is_refused_by_name() {
+    let mut cluster = Cluster::of_one();
+    let client = cluster.client();
+    put_all(&client, 50, 1_000).await;
+    let detached = |name: &str| {
+        let data_dir = cluster.directory().join(name);
+        copy(&cluster.nodes[0].data_dir, &data_dir);
+        refused(&["snapshot", "detach", text(&data_dir), "--name", name])
+    };
+    let line = detached("of-a-running-one");
+    assert!(line.contains("was copied while its node ran"), "{line}");
+    cluster.nodes[0].kill();
+    let data_dir = cluster.directory().join("of-a-killed-one");
+    copy(&cluster.nodes[0].data_dir, &data_dir);
+    let line = refused(&["snapshot", "detach", text(&data_dir), "--name", "n2"]);
+    assert!(line.contains("did not stop in order"), "{line}");
+    // Started and stopped, it is one that can be copied.
+    cluster.nodes[0].start();
+    cluster.nodes[0].wait_ready();
+    let data_dir = copy_of_the_first(&mut cluster, "n2");
+    detach(&data_dir, "n2");
 }

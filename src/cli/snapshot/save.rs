@@ -64,6 +64,12 @@ pub(super) async fn from_data_dir(
          start no member of the old one again",
         saved.replayed
     ));
+    if saved.lost_entries {
+        terminal.warn(
+            "the log of this node is damaged, and entries that it had acknowledged are not in the \
+             file; take another survivor if there is one",
+        );
+    }
     tell(global, &saved.file, terminal)
 }
 

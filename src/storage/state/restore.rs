@@ -97,6 +97,11 @@ fn is_of_the_old_cluster(table: Table, key: &[u8]) -> bool {
     }
 }
 
+/// The file of the current state's database in a directory that nobody uses. Blocks.
+pub(crate) fn current_database(state: &Path) -> Result<std::path::PathBuf, StorageError> {
+    Ok(EpochDirectory::open(state)?.path().join("data.mdb"))
+}
+
 /// What the current state of a directory says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateSummary {
