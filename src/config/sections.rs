@@ -136,6 +136,10 @@ pub struct StorageConfig {
     pub log_tail_bytes_max: u64,
     /// Bytes of applied changes that may wait in memory for the disk before apply waits.
     pub memory_table_bytes_max: u64,
+    /// How fast the scrub reads the state and the snapshots, in bytes a second; 0 = no scrub.
+    pub scrub_bytes_per_second: u64,
+    /// How long the scrub rests before each pass, in seconds.
+    pub scrub_rest_s: u64,
 }
 
 impl Default for StorageConfig {
@@ -146,6 +150,8 @@ impl Default for StorageConfig {
             quota_bytes: 8 * GIB,
             log_tail_bytes_max: 16 * MIB,
             memory_table_bytes_max: 32 * MIB,
+            scrub_bytes_per_second: 8 * MIB,
+            scrub_rest_s: 3_600,
         }
     }
 }

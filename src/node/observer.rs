@@ -7,7 +7,9 @@ use crate::actors::Trust;
 use crate::rpc::peer::{Lane, PeerObserver};
 use crate::rpc::server::{CallerRefused, RequestObserver};
 use crate::storage::{StorageError, StorageHooks};
-use crate::telemetry::{AuditCaller, AuditLog, AuditRecord, Decision, NodeMetrics, SnapshotKind};
+use crate::telemetry::{
+    AuditCaller, AuditLog, AuditRecord, DamageKind, Decision, NodeMetrics, SnapshotKind,
+};
 use crate::types::{Distrust, NodeId};
 
 /// Counts what the storage and the connections tell, and distrusts what the storage found wrong.
@@ -38,7 +40,20 @@ impl StorageHooks for Observer {
     }
 
     fn state_damaged(&self, error: &StorageError) {
+        self.metrics.damage_found(DamageKind::State);
         self.trust.distrust(Distrust::StateDamaged { detail: error.to_string() });
+    }
+
+    fn snapshot_damaged(&self, _error: &StorageError) {
+        self.metrics.damage_found(DamageKind::Snapshot);
+    }
+
+    fn scrubbed(&self, bytes: u64) {
+        self.metrics.scrubbed(bytes);
+    }
+
+    fn scrub_completed(&self, seconds: f64) {
+        self.metrics.scrub_completed(seconds);
     }
 }
 

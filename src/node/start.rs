@@ -548,6 +548,8 @@ fn open_blocking(
         map_bytes: config.storage.state_map_bytes,
         quota_bytes: config.storage.quota_bytes,
         unflushed_bytes_max: to_usize(config.storage.memory_table_bytes_max),
+        scrub_bytes_per_second: config.storage.scrub_bytes_per_second,
+        scrub_rest: Duration::from_secs(config.storage.scrub_rest_s),
         ..StateOptions::default()
     };
     let state = StateStore::open(&directory, state_options, fatal, hooks)?;

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::detached::{NO_NODE, adopt};
+use super::fault_mark::{FAULT, FaultMark};
 use super::identity::Identity;
 use super::joining::JOINING;
 use super::stopped::{self, STOPPED};
@@ -36,8 +37,19 @@ const IDENTITY: &str = "IDENTITY";
 const SUBDIRECTORIES: [&str; 4] = ["log", "state", "snapshots", "incoming"];
 /// Everything a node makes in its directory; `FORMAT` goes first, so that what is half removed is
 /// no data directory.
-const CONTENTS: [&str; 10] =
-    [FORMAT, IDENTITY, STOPPED, "log", "state", "snapshots", "incoming", AUDIT, AUDIT_BEFORE, LOCK];
+const CONTENTS: [&str; 11] = [
+    FORMAT,
+    IDENTITY,
+    STOPPED,
+    "log",
+    "state",
+    "snapshots",
+    "incoming",
+    AUDIT,
+    AUDIT_BEFORE,
+    FAULT,
+    LOCK,
+];
 /// The audit log, and the one before it.
 const AUDIT: &str = "audit.log";
 const AUDIT_BEFORE: &str = "audit.log.1";
@@ -59,6 +71,7 @@ pub struct DataDir {
 struct Inner {
     path: PathBuf,
     identity: Identity,
+    faults: FaultMark,
     _lock: File,
 }
 
@@ -82,7 +95,8 @@ impl DataDir {
         let lock = lock(&path)?;
         let fresh = !has_format(&path)?;
         let identity = if fresh { create(&path, new())? } else { open(&path)? };
-        let inner = Inner { path, identity, _lock: lock };
+        let faults = FaultMark::open(&path)?;
+        let inner = Inner { path, identity, faults, _lock: lock };
         Ok((Self { inner: Arc::new(inner) }, fresh))
     }
 
@@ -142,7 +156,9 @@ impl DataDir {
         let lock = lock(&canonical)?;
         has_format(&canonical)?;
         let identity = open(&canonical)?;
-        Ok(Self { inner: Arc::new(Inner { path: canonical, identity, _lock: lock }) })
+        let faults = FaultMark::open(&canonical)?;
+        let inner = Inner { path: canonical, identity, faults, _lock: lock };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Replaces the identity on the disk. This value still has the one before.
@@ -156,6 +172,17 @@ impl DataDir {
     /// The disk's.
     pub fn mark_stopped(&self) -> Result<(), StorageError> {
         stopped::mark(&self.inner.path)
+    }
+
+    /// Whether a process that used the directory died by a fault, and what it left was not verified
+    /// since.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.inner.faults.is_set()
+    }
+
+    /// Everything was verified.
+    pub(super) fn clear_suspicion(&self) -> Result<(), StorageError> {
+        self.inner.faults.clear(&self.inner.path)
     }
 
     /// Who this node is.
@@ -248,7 +275,7 @@ fn refuse_what_is_not_ours(path: &Path) -> Result<(), StorageError> {
         let name = entry.map_err(failed)?.file_name();
         let name = name.to_string_lossy();
         let whole = name.strip_suffix(durable_file::UNFINISHED_SUFFIX).unwrap_or(&name);
-        let expected = [LOCK, FORMAT, IDENTITY, JOINING, TOLERATED];
+        let expected = [LOCK, FORMAT, IDENTITY, JOINING, FAULT, TOLERATED];
         if expected.contains(&whole) || KEY_FILES.contains(&whole) {
             continue;
         }

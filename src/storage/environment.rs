@@ -1,4 +1,5 @@
-//! Opening LMDB: the one file with `unsafe` in it.
+//! Opening LMDB: the one file with `unsafe` in it. So it also has the handlers of the signals that a
+//! damaged file of LMDB's can end a process by ([`fault_mark`](super::fault_mark)).
 //!
 //! LMDB maps its file into memory, and a map whose file changes behind its back is undefined
 //! behaviour; that is why opening is `unsafe`. What makes it sound here:
@@ -15,15 +16,22 @@
 //! A write transaction must end on the thread that began it: both environments are written by
 //! one OS thread each.
 
-#![expect(unsafe_code, reason = "LMDB maps a file, and room is reserved by a system call")]
+#![expect(
+    unsafe_code,
+    reason = "LMDB maps a file; room is reserved and faults are marked by system calls"
+)]
 
 use std::fs;
 use std::io::{self, Seek as _, Write as _};
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use heed::{EnvFlags, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
 
 use super::error::is_disk_full;
+use super::pages::{PageFile, check_length};
 use super::{StorageError, durable_file};
 
 /// Map sizes are rounded up to this: a multiple of every page size in use.
@@ -32,8 +40,14 @@ const MAP_GRANULARITY_BYTES: u64 = 64 * 1024;
 /// "Input/output error", on every Unix.
 const EIO: i32 = 5;
 
+/// What the file is kept longer than what is in use of it: a hole, which takes no room. A damaged
+/// length or offset in a page then leads to zeros and not past the end of the file, which would end
+/// the process by a signal. Longer than every value, and than what any offset in a page reaches.
+const HOLE_BYTES: u64 = 24 << 20;
+const _: () = assert!(HOLE_BYTES > super::snapshot::format::VALUE_BYTES_MAX as u64 + (1 << 20));
+
 /// LMDB's name for the database file.
-const DATA_NAME: &str = "data.mdb";
+pub(crate) const DATA_NAME: &str = "data.mdb";
 
 /// The file written to see whether there is room, and how much of it.
 const PROBE_NAME: &str = "room.probe";
@@ -73,6 +87,9 @@ pub(crate) struct Environment {
     env: heed::Env<WithoutTls>,
     path: PathBuf,
     map_bytes: u64,
+    page_bytes: u64,
+    /// The length of the file, the hole at its end included.
+    length: Arc<AtomicU64>,
 }
 
 impl Environment {
@@ -98,11 +115,45 @@ impl Environment {
             .map_size(map_size)
             .max_readers(options.readers_max)
             .max_dbs(options.databases_max);
+        check_length(&directory.join(DATA_NAME))?;
         // SAFETY: the module's head says why these flags and this file are sound.
         let env = unsafe { open_options.flags(flags).open(directory) }.map_err(failed)?;
         durable_file::sync_directory(directory)?;
         env.clear_stale_readers().map_err(failed)?;
-        Ok(Self { env, path: directory.to_owned(), map_bytes })
+        let page_bytes = PageFile::open(&directory.join(DATA_NAME))?;
+        let page_bytes = page_bytes.map_or(0, |file| file.page_bytes as u64);
+        let (path, length) = (directory.to_owned(), Arc::default());
+        let environment = Self { env, path, map_bytes, page_bytes, length };
+        environment.keep_a_hole();
+        Ok(environment)
+    }
+
+    /// Whether there is an environment in `directory`, or the beginning of one.
+    pub(crate) fn exists(directory: &Path) -> bool {
+        fs::metadata(directory.join(DATA_NAME)).is_ok_and(|data| data.len() > 0)
+    }
+
+    /// Sees to the hole at the file's end. Where the system refuses it, there is none.
+    fn keep_a_hole(&self) {
+        let wanted = self.used_bytes().saturating_add(HOLE_BYTES).min(self.map_bytes);
+        if self.length.load(Ordering::Relaxed) >= wanted {
+            return;
+        }
+        // Twice as long, so that the next one is a while away.
+        let length = wanted.saturating_add(HOLE_BYTES).min(self.map_bytes);
+        let extend = || {
+            let file = fs::File::options().write(true).open(self.path.join(DATA_NAME))?;
+            if file.metadata()?.len() < length { file.set_len(length) } else { Ok(()) }
+        };
+        if let Err(error) = extend() {
+            tracing::debug!(path = %self.path.display(), %error, "cannot extend a database file");
+        }
+        self.length.store(length, Ordering::Relaxed);
+    }
+
+    /// Bytes of the file up to the last page that is in use.
+    fn used_bytes(&self) -> u64 {
+        (self.env.info().last_page_number as u64 + 1) * self.page_bytes
     }
 
     /// heed's own handle, for creating databases and reading figures.
@@ -129,6 +180,7 @@ impl Environment {
     /// The one write transaction. Blocks while another is open. Must be committed or dropped on
     /// this thread.
     pub(crate) fn write(&self) -> Result<RwTxn<'_>, StorageError> {
+        self.keep_a_hole();
         self.env.write_txn().map_err(|source| self.error("write to", source))
     }
 
@@ -157,22 +209,22 @@ impl Environment {
         let path = self.path.join(DATA_NAME);
         let failed = |source| self.error("reserve room for", heed::Error::Io(source));
         let file = fs::File::options().write(true).open(path).map_err(failed)?;
-        let end = file.metadata().map_err(failed)?.len();
+        let end = self.used_bytes();
         if end.saturating_add(bytes) > self.map_bytes {
             return Err(self.error("reserve room in", heed::Error::Mdb(heed::MdbError::MapFull)));
         }
         allocate_after(&file, end, bytes).map_err(failed)
     }
 
-    /// Bytes of the database file.
+    /// Bytes of the database file, without the hole at its end.
     pub(crate) fn file_bytes(&self) -> Result<u64, StorageError> {
-        self.env.real_disk_size().map_err(|source| self.error("measure", source))
+        Ok(self.used_bytes())
     }
 
     /// LMDB says EIO for a broken disk and also for a write that was cut short, as the last one
     /// on a full disk is. So ask the disk: is there room where the database file ends?
     fn probe_room(&self) -> io::Result<()> {
-        let end = fs::metadata(self.path.join(DATA_NAME))?.len();
+        let end = self.used_bytes();
         let path = self.path.join(PROBE_NAME);
         let write = || {
             let mut file = fs::File::create(&path)?;
@@ -253,6 +305,73 @@ pub(crate) fn disk_room(path: &Path) -> Result<DiskRoom, StorageError> {
         total_bytes: found.f_blocks.saturating_mul(block_bytes),
         free_bytes: found.f_bavail.saturating_mul(block_bytes),
     })
+}
+
+/// Files that are written to by a fault, at most: one for each data directory that is open.
+const FAULT_FILES_MAX: usize = 64;
+/// Signals by which a process dies that read where nothing is, or found LMDB at odds with itself.
+const FAULTS: [libc::c_int; 3] = [libc::SIGBUS, libc::SIGSEGV, libc::SIGABRT];
+const NO_FILE: i32 = -1;
+
+static FAULT_FILES: [AtomicI32; FAULT_FILES_MAX] =
+    [const { AtomicI32::new(NO_FILE) }; FAULT_FILES_MAX];
+/// What the process did at these signals before, and does again after the files were written.
+static FORMER: OnceLock<Vec<(libc::c_int, libc::sigaction)>> = OnceLock::new();
+
+/// A file that a fault of this process is written to, while this lives.
+#[derive(Debug)]
+pub(super) struct FaultWatch {
+    slot: usize,
+}
+
+impl Drop for FaultWatch {
+    fn drop(&mut self) {
+        FAULT_FILES[self.slot].store(NO_FILE, Ordering::SeqCst);
+    }
+}
+
+/// Has a byte written to the open file `descriptor` when this process dies by a fault. None when
+/// there are too many such files: then nothing is written to this one. The file must stay open as
+/// long as the watch.
+pub(super) fn watch_faults(descriptor: RawFd) -> Option<FaultWatch> {
+    FORMER.get_or_init(|| FAULTS.into_iter().filter_map(handle_fault).collect());
+    let free = |file: &AtomicI32| {
+        file.compare_exchange(NO_FILE, descriptor, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    };
+    FAULT_FILES.iter().position(free).map(|slot| FaultWatch { slot })
+}
+
+fn handle_fault(signal: libc::c_int) -> Option<(libc::c_int, libc::sigaction)> {
+    let handler: extern "C" fn(libc::c_int) = on_fault;
+    // SAFETY: all zeros is a `sigaction` that asks for nothing. The handler does only what a handler
+    // of signals may: it loads atomics and makes system calls.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        let mut former: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as usize;
+        // On the stack that Rust sets aside, where a thread has one: its own may be full.
+        action.sa_flags = libc::SA_ONSTACK;
+        (libc::sigaction(signal, &action, &mut former) == 0).then_some((signal, former))
+    }
+}
+
+/// Writes the marks, and has the signal come again to whoever would have had it without us.
+extern "C" fn on_fault(signal: libc::c_int) {
+    for file in &FAULT_FILES {
+        let descriptor = file.load(Ordering::SeqCst);
+        if descriptor != NO_FILE {
+            // SAFETY: `write` may be called in a handler; the byte lives for ever. That it fails, or
+            // that the descriptor was closed this moment, loses no more than the mark.
+            let _written = unsafe { libc::write(descriptor, b"F".as_ptr().cast(), 1) };
+        }
+    }
+    for (former_signal, former) in FORMER.get().into_iter().flatten() {
+        if *former_signal == signal {
+            // SAFETY: `sigaction` may be called in a handler, and `former` is what it gave.
+            unsafe { libc::sigaction(signal, former, std::ptr::null_mut()) };
+        }
+    }
+    // A fault is met again by the instruction that is run again; `abort` raises its signal again.
 }
 
 #[cfg(test)]

@@ -259,6 +259,28 @@ impl StorageError {
     }
 }
 
+impl StorageError {
+    /// Whether what is stored is not what was written. A disk that refuses or is full, a limit that is
+    /// reached and what a newer release wrote are no damage.
+    pub(crate) fn is_damage(&self) -> bool {
+        use heed::MdbError::{DbsFull, MapFull, MapResized, ReadersFull, TlsFull, TxnFull};
+        match self {
+            Self::Corrupt { .. } | Self::CorruptEntry { .. } | Self::MissingEntry { .. } => true,
+            Self::Snapshot { source, .. } => !matches!(
+                source,
+                SnapshotError::NewerFormat { .. }
+                    | SnapshotError::OtherCluster { .. }
+                    | SnapshotError::Io { .. }
+            ),
+            Self::Database { source: heed::Error::Mdb(error), .. } => {
+                !matches!(error, DbsFull | MapFull | MapResized | ReadersFull | TlsFull | TxnFull)
+            }
+            Self::Failed(first) => first.is_damage(),
+            _ => false,
+        }
+    }
+}
+
 /// How storage errors reach openraft, whose traits speak [`io::Error`].
 impl From<StorageError> for io::Error {
     fn from(error: StorageError) -> Self {

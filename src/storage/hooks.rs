@@ -22,6 +22,12 @@ pub trait StorageHooks: Send + Sync + 'static {
     /// A record of the state failed its check, or is not where it must be: the state is not to be
     /// trusted any more.
     fn state_damaged(&self, _error: &StorageError) {}
+    /// A finished snapshot is damaged, and was given up.
+    fn snapshot_damaged(&self, _error: &StorageError) {}
+    /// The scrub read so many bytes.
+    fn scrubbed(&self, _bytes: u64) {}
+    /// The scrub read everything, in how many seconds, and found nothing wrong.
+    fn scrub_completed(&self, _seconds: f64) {}
 }
 
 /// Nobody measures.

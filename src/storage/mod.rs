@@ -11,6 +11,7 @@
 //!   state/        LMDB, one environment an epoch; CURRENT      state
 //!   snapshots/    finished snapshot files                      snapshot
 //!   incoming/     snapshot files still arriving                snapshot
+//!   FAULT         a byte for each death by a fault             fault_mark
 //! ```
 //!
 //! Two environments, so that the log's sync never waits for the state. The log is what is
@@ -30,12 +31,14 @@ pub(crate) mod envelope;
 pub(crate) mod environment;
 pub mod error;
 pub mod fatal;
+mod fault_mark;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod hooks;
 pub mod identity;
 pub mod joining;
 pub mod log;
+pub(crate) mod pages;
 pub mod salvage;
 pub mod snapshot;
 pub mod state;

@@ -301,6 +301,26 @@ pub const SNAPSHOT_BYTES: Metric = gauge(
     "Size of the last snapshot that was built or installed.",
 );
 
+/// Label: `kind`, `state` or `snapshot`.
+pub const DAMAGE_FOUND: Metric = counter(
+    "chainfire_damage_found_total",
+    "Reads that met something stored which is not what was written.",
+);
+/// No label.
+pub const SCRUBBED_BYTES: Metric =
+    counter("chainfire_scrubbed_bytes_total", "Bytes that the scrub of the state read.");
+/// No label.
+pub const SCRUBS: Metric = counter(
+    "chainfire_scrubs_total",
+    "Passes of the scrub over all of the state that found nothing wrong.",
+);
+/// No label.
+pub const SCRUB_SECONDS: Metric = gauge(
+    "chainfire_scrub_last_seconds",
+    Unit::Seconds,
+    "How long the last complete pass of the scrub took; 0 before the first.",
+);
+
 /// No label.
 pub const SNAPSHOT_RECEIVED_BYTES: Metric = counter(
     "chainfire_snapshot_received_bytes_total",
@@ -401,6 +421,10 @@ pub const ALL: &[Metric] = &[
     SNAPSHOT_BYTES,
     ENTRIES_SENT,
     CONSENSUS_SNAPSHOTS_SENT,
+    DAMAGE_FOUND,
+    SCRUBBED_BYTES,
+    SCRUBS,
+    SCRUB_SECONDS,
     SNAPSHOT_RECEIVED_BYTES,
     JOINS_OPEN,
     JOINS_ENDED,

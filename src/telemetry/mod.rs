@@ -21,6 +21,6 @@ mod tls;
 
 pub use audit::{AuditCaller, AuditLog, AuditRecord, Decision};
 pub use node_metrics::{
-    DatabaseFigures, JoinFigures, NodeMetrics, RaftFigures, SnapshotKind, UPKEEP_INTERVAL,
-    UpkeepTask,
+    DamageKind, DatabaseFigures, JoinFigures, NodeMetrics, RaftFigures, SnapshotKind,
+    UPKEEP_INTERVAL, UpkeepTask,
 };

@@ -72,6 +72,11 @@ struct StorageMetrics {
     snapshot_received_bytes: Counter,
     built: SnapshotMetrics,
     installed: SnapshotMetrics,
+    state_damage: Counter,
+    snapshot_damage: Counter,
+    scrubbed_bytes: Counter,
+    scrubs: Counter,
+    scrub_seconds: Gauge,
 }
 
 struct SnapshotMetrics {
@@ -132,6 +137,15 @@ pub enum SnapshotKind {
     Built,
     /// Received, and now the state.
     Installed,
+}
+
+/// What was found damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DamageKind {
+    /// The state.
+    State,
+    /// A finished snapshot file.
+    Snapshot,
 }
 
 impl NodeMetrics {
@@ -274,6 +288,25 @@ impl NodeMetrics {
         metrics.count.increment(1);
         metrics.seconds.record(seconds);
         metrics.bytes.set(bytes as f64);
+    }
+
+    /// A read met something that is not what was written.
+    pub fn damage_found(&self, kind: DamageKind) {
+        match kind {
+            DamageKind::State => self.inner.storage.state_damage.increment(1),
+            DamageKind::Snapshot => self.inner.storage.snapshot_damage.increment(1),
+        }
+    }
+
+    /// The scrub read so many bytes.
+    pub fn scrubbed(&self, bytes: u64) {
+        self.inner.storage.scrubbed_bytes.increment(bytes);
+    }
+
+    /// The scrub read everything and found nothing wrong.
+    pub fn scrub_completed(&self, seconds: f64) {
+        self.inner.storage.scrubs.increment(1);
+        self.inner.storage.scrub_seconds.set(seconds);
     }
 
     /// A peer answered a call.
@@ -464,6 +497,7 @@ impl RaftMetrics {
 impl StorageMetrics {
     fn new(recorder: &PrometheusRecorder) -> Self {
         let histogram = |metric| histogram(recorder, metric, Vec::new());
+        let damage = |kind| counter(recorder, &c::DAMAGE_FOUND, static_labels([("kind", kind)]));
         Self {
             log_commit_seconds: histogram(&c::LOG_COMMIT_SECONDS),
             log_checkpoint_seconds: histogram(&c::LOG_CHECKPOINT_SECONDS),
@@ -474,6 +508,11 @@ impl StorageMetrics {
             state_commit_changes: histogram(&c::STATE_COMMIT_CHANGES),
             built: SnapshotMetrics::new(recorder, "built"),
             installed: SnapshotMetrics::new(recorder, "installed"),
+            state_damage: damage("state"),
+            snapshot_damage: damage("snapshot"),
+            scrubbed_bytes: counter(recorder, &c::SCRUBBED_BYTES, Vec::new()),
+            scrubs: counter(recorder, &c::SCRUBS, Vec::new()),
+            scrub_seconds: gauge(recorder, &c::SCRUB_SECONDS, Vec::new()),
         }
     }
 }

@@ -10,6 +10,7 @@ mod backlog;
 #[path = "../machine_properties/clients.rs"]
 mod clients;
 mod compaction;
+mod damage;
 #[allow(dead_code, reason = "the machine's own tests use the rest")]
 #[path = "../machine_properties/generator.rs"]
 mod generator;

@@ -81,6 +81,7 @@ use self::shared::Shared;
 use self::tables::LogTables;
 use self::vote::VoteSlots;
 use self::writer::Writer;
+use super::pages::verify_pages;
 use super::{DataDir, FatalSink, StorageError, StorageHooks};
 use crate::consensus::{RaftEntry, vote_to_openraft};
 
@@ -113,6 +114,10 @@ impl LogStore {
         hooks: Arc<dyn StorageHooks>,
     ) -> Result<Self, StorageError> {
         let path = directory.log_path();
+        if directory.is_suspect() {
+            tracing::warn!("the last run died by a fault: verifying the log before it is used");
+            verify_pages(&path)?;
+        }
         let tables = LogTables::open(&path, &options)?;
         let new = tables.is_new()?;
         let (slots, vote) = VoteSlots::open(&path, new)?;

@@ -112,6 +112,16 @@ impl SnapshotShelf {
         Ok(file)
     }
 
+    /// Gives up a file that is damaged.
+    pub(crate) fn discard(&self, file: &SnapshotFile) {
+        let mut files = self.lock();
+        let before = files.len();
+        files.retain(|other| other.path() != file.path() || other.digest() != file.digest());
+        if files.len() < before {
+            file.give_up();
+        }
+    }
+
     fn keep_newest(&self, files: &mut Vec<SnapshotFile>) {
         while files.len() > FILES_KEPT {
             if let Some(oldest) = files.pop() {

@@ -138,7 +138,7 @@ fn remove_version(writer: &mut TableWriter<'_>, revision: Revision) -> Result<()
 
 fn remove_tombstone(writer: &mut TableWriter<'_>, version: &Seen) -> Result<(), StorageError> {
     remove_version(writer, version.revision)?;
-    let newest = writer.tables().key_record(writer.txn(), &version.key)?;
+    let newest = writer.key_record(&version.key)?;
     if newest.is_some_and(|newest| newest.revision == version.revision) {
         writer.delete(Table::Keys, &version.key)?;
     }

@@ -17,6 +17,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::storage::environment::Environment;
 use crate::storage::{StorageError, durable_file};
 
 const CURRENT: &str = "CURRENT";
@@ -32,7 +33,11 @@ pub(crate) struct EpochDirectory {
 }
 
 impl EpochDirectory {
-    /// The current epoch under `state`; the first one when there is none yet. Removes leftovers.
+    /// The current epoch under `state`; the first one when there is none yet, which is then to be
+    /// made current once its environment is there. Removes leftovers.
+    ///
+    /// # Errors
+    /// It is not known which is current, or the current one has no environment.
     pub(crate) fn open(state: &Path) -> Result<Self, StorageError> {
         let path = state.join(CURRENT);
         let number = match durable_file::read(&path)? {
@@ -41,14 +46,23 @@ impl EpochDirectory {
                 path: path.clone(),
                 reason: "it is no number with its checksum".into(),
             })?,
-            None => FIRST_EPOCH,
+            // A crash while the first was being made leaves no other.
+            None if epochs(state)?.iter().all(|number| *number == FIRST_EPOCH) => {
+                return Ok(Self { state: state.to_owned(), number: FIRST_EPOCH });
+            }
+            None => return Err(StorageError::Missing { path }),
         };
         let epoch = Self { state: state.to_owned(), number };
-        epoch.remove_leftovers()?;
-        if number == FIRST_EPOCH && !path.exists() {
-            epoch.make_current()?;
+        if !Environment::exists(&epoch.path()) {
+            return Err(StorageError::Missing { path: epoch.path() });
         }
+        epoch.remove_leftovers()?;
         Ok(epoch)
+    }
+
+    /// Whether `CURRENT` names an epoch; it does as soon as there was one.
+    pub(crate) fn is_named(&self) -> bool {
+        self.state.join(CURRENT).exists()
     }
 
     /// The next epoch, with nothing in it: what was left there by a failed build is removed.
@@ -90,17 +104,24 @@ impl EpochDirectory {
     }
 
     fn remove_leftovers(&self) -> Result<(), StorageError> {
-        let failed = |source| StorageError::io("list", &self.state, source);
-        for entry in fs::read_dir(&self.state).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name();
-            let number = name.to_str().and_then(|name| name.parse::<u64>().ok());
-            if number.is_some_and(|number| number != self.number) {
-                remove_directory(&entry.path())?;
+        for number in epochs(&self.state)? {
+            if number != self.number {
+                remove_directory(&self.state.join(number.to_string()))?;
             }
         }
         Ok(())
     }
+}
+
+/// The epochs that there are directories of.
+fn epochs(state: &Path) -> Result<Vec<u64>, StorageError> {
+    let failed = |source| StorageError::io("list", state, source);
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(state).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        numbers.extend(name.to_str().and_then(|name| name.parse::<u64>().ok()));
+    }
+    Ok(numbers)
 }
 
 fn remove_directory(path: &Path) -> Result<(), StorageError> {
@@ -141,30 +162,58 @@ mod tests {
         assert_eq!(decode(b""), None);
     }
 
+    /// The first epoch, with something for an environment.
+    fn first(state: &Path) -> EpochDirectory {
+        let first = EpochDirectory::open(state).unwrap();
+        assert!(!first.is_named());
+        make(&first);
+        first.make_current().unwrap();
+        assert!(first.is_named());
+        first
+    }
+
+    fn make(epoch: &EpochDirectory) {
+        fs::create_dir(epoch.path()).unwrap();
+        fs::write(epoch.path().join("data.mdb"), b"an environment").unwrap();
+    }
+
     #[test]
     fn what_is_not_current_is_removed_at_the_next_open() {
         let directory = tempfile::tempdir().unwrap();
-        let first = EpochDirectory::open(directory.path()).unwrap();
+        let first = first(directory.path());
         assert_eq!(first.number, 1);
-        fs::create_dir(first.path()).unwrap();
         let next = first.next().unwrap();
-        fs::create_dir(next.path()).unwrap();
-        fs::write(next.path().join("data.mdb"), b"half").unwrap();
+        make(&next);
 
         assert_eq!(EpochDirectory::open(directory.path()).unwrap(), first);
         assert!(first.path().exists() && !next.path().exists());
 
-        fs::create_dir(next.path()).unwrap();
+        make(&next);
         next.make_current().unwrap();
         assert_eq!(EpochDirectory::open(directory.path()).unwrap(), next);
         assert!(!first.path().exists() && next.path().exists());
     }
 
     #[test]
+    fn what_is_lost_of_an_epoch_is_never_replaced_by_an_empty_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = first(directory.path());
+        fs::write(first.path().join("data.mdb"), b"").unwrap();
+        let error = EpochDirectory::open(directory.path()).unwrap_err();
+        assert!(matches!(error, StorageError::Missing { .. }), "{error}");
+
+        let next = first.next().unwrap();
+        make(&next);
+        fs::remove_file(directory.path().join(CURRENT)).unwrap();
+        let error = EpochDirectory::open(directory.path()).unwrap_err();
+        assert!(error.to_string().contains("CURRENT is missing"), "{error}");
+        assert!(first.path().exists() && next.path().exists());
+    }
+
+    #[test]
     fn a_damaged_pointer_is_refused_and_nothing_removed() {
         let directory = tempfile::tempdir().unwrap();
-        let first = EpochDirectory::open(directory.path()).unwrap();
-        fs::create_dir(first.path()).unwrap();
+        let first = first(directory.path());
         fs::write(directory.path().join(CURRENT), b"2 00000000\n").unwrap();
         let error = EpochDirectory::open(directory.path()).unwrap_err();
         assert!(error.to_string().contains("CURRENT is corrupt"), "{error}");

@@ -73,7 +73,9 @@ pub(crate) fn install(shared: &Shared, file: &SnapshotFile) -> Result<(), Storag
         }
     };
     let kept = keep(shared, file)?;
-    let loaded = load(tables, epoch)?;
+    let loaded = load(Arc::clone(&tables), epoch)?;
+    tables.damage().tell(Arc::clone(&shared.hooks));
+    drop(tables);
     let old_epoch = switch(shared, loaded).map_err(|error| shared.fail(error))?;
     if let Err(error) = old_epoch.remove() {
         tracing::warn!(%error, "the old state is removed at the next start");

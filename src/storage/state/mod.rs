@@ -32,6 +32,8 @@ mod change_hash;
 mod checked;
 mod compaction;
 mod control;
+#[cfg(test)]
+mod damage_tests;
 mod deletes;
 mod epoch;
 mod export;
@@ -45,6 +47,7 @@ mod options;
 mod raft;
 mod restore;
 mod scan;
+mod scrub;
 mod session_delta;
 mod sessions;
 mod settle;
@@ -53,6 +56,7 @@ mod space;
 mod stats;
 mod store;
 mod tables;
+pub(crate) mod verify;
 mod view;
 mod write;
 

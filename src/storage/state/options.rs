@@ -30,6 +30,10 @@ pub struct StateOptions {
     pub settle_rest: Duration,
     /// What one command may do. *Replicated:* tests alone use others than the default.
     pub apply_limits: ApplyLimits,
+    /// How fast the scrub reads what is stored, in bytes a second; 0 = there is none.
+    pub scrub_bytes_per_second: u64,
+    /// How long it rests before each pass.
+    pub scrub_rest: Duration,
     /// Entries must be applied without gaps. Only openraft's conformance suite, which skips
     /// indexes, runs without.
     pub consecutive_entries: bool,
@@ -47,6 +51,8 @@ impl Default for StateOptions {
             settle_bytes: 4 << 20,
             settle_rest: Duration::from_millis(20),
             apply_limits: ApplyLimits::default(),
+            scrub_bytes_per_second: 8 << 20,
+            scrub_rest: Duration::from_secs(3_600),
             consecutive_entries: true,
         }
     }

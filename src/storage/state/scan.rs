@@ -165,7 +165,7 @@ struct DiskCursor<'a> {
 }
 
 impl<'a> DiskCursor<'a> {
-    fn new(reader: &'a TableReader, range: &KeyRange) -> Result<Self, StorageError> {
+    fn new(reader: &'a TableReader, range: &'a KeyRange) -> Result<Self, StorageError> {
         let keys = reader.tables().table(Table::Keys);
         let records = keys.range(reader.txn(), range.bounds())?;
         let mut cursor = Self { reader, records, next: None };

@@ -18,6 +18,7 @@ use super::head::{Applied, Head};
 use super::install::PreparedEpoch;
 use super::layout::meta::{BacklogMark, CompactionProgress};
 use super::options::StateOptions;
+use super::scrub::ScrubControl;
 use super::sessions::SessionTable;
 use super::space::Measured;
 use super::view::{OpenView, View};
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     /// Batches that are still to be applied off the runtime's workers.
     pub(crate) slow_batches: AtomicU32,
     pub(crate) open_views: Arc<AtomicUsize>,
+    pub(crate) scrub: ScrubControl,
     pub(crate) snapshots: SnapshotShelf,
     /// Held by whoever writes a snapshot file: one at a time, and those who wait share it.
     pub(crate) exporting: tokio::sync::Mutex<Exporting>,

@@ -20,12 +20,15 @@ use super::layout::roster::{ROSTER_KEY, decode_roster};
 use super::layout::sessions::{decode_client, decode_session};
 use super::layout::{self, Table};
 use super::options::StateOptions;
+use super::scrub;
 use super::sessions::SessionTable;
 use super::shared::{Exporting, FlushState, Shared, SharedSessions, blocking};
 use super::space::measure;
 use super::stats::{StateStats, stats};
 use super::tables::Tables;
+use super::verify::verify;
 use super::view::View;
+use super::write::TableWriter;
 use crate::storage::environment::Durability;
 use crate::storage::snapshot::{SnapshotFile, SnapshotShelf};
 use crate::storage::{DataDir, FatalSink, StorageError, StorageHooks};
@@ -43,6 +46,7 @@ pub struct StateStore {
 struct Flusher {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    scrub: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl StateStore {
@@ -58,8 +62,18 @@ impl StateStore {
         hooks: Arc<dyn StorageHooks>,
     ) -> Result<Self, StorageError> {
         let epoch = EpochDirectory::open(&directory.state_path())?;
+        if directory.is_suspect() && epoch.is_named() {
+            tracing::warn!("the last run died by a fault: verifying the state before it is used");
+            verify(&epoch.path())?;
+        }
+        directory.clear_suspicion()?;
         let tables =
             Arc::new(Tables::open(&epoch.path(), options.map_bytes, Durability::EveryCommit)?);
+        if !epoch.is_named() {
+            TableWriter::begin(&tables)?.commit()?;
+            epoch.make_current()?;
+        }
+        tables.damage().tell(Arc::clone(&hooks));
         let Loaded { head, sessions, flush } = load(tables, epoch)?;
         let snapshots = SnapshotShelf::open(
             directory.snapshots_path(),
@@ -84,6 +98,7 @@ impl StateStore {
             measured: Default::default(),
             slow_batches: Default::default(),
             open_views: Default::default(),
+            scrub: Default::default(),
             snapshots,
             exporting: Default::default(),
             prepared: Default::default(),
@@ -94,7 +109,10 @@ impl StateStore {
         measure(&shared)?;
         shared.resume();
         let thread = Mutex::new(Some(flusher::spawn(Arc::clone(&shared))?));
-        let flusher = Arc::new(Flusher { shared: Arc::clone(&shared), thread });
+        let scrub = Mutex::new(None);
+        let flusher = Arc::new(Flusher { shared: Arc::clone(&shared), thread, scrub });
+        let scrub = scrub::spawn(Arc::clone(&shared))?;
+        *flusher.scrub.lock().unwrap_or_else(PoisonError::into_inner) = scrub;
         Ok(Self { shared, flusher })
     }
 
@@ -287,6 +305,12 @@ impl StateStore {
 
 impl Flusher {
     fn shutdown(&self) {
+        self.shared.scrub.stop();
+        let scrub = self.scrub.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(scrub) = scrub {
+            // It changes nothing: a panic of it is no loss.
+            let _ended = scrub.join();
+        }
         self.shared.control.stop();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
@@ -312,6 +336,7 @@ pub(super) struct Loaded {
 /// Reads what is kept in memory.
 pub(super) fn load(tables: Arc<Tables>, epoch: EpochDirectory) -> Result<Loaded, StorageError> {
     let reader = tables.read()?;
+    tables.check_counts(reader.txn())?;
     let meta = tables.meta(reader.txn())?;
     open_backlog(&tables, &epoch, &meta)?;
     let corrupt = |table| {

@@ -8,10 +8,13 @@ use heed::{RoTxn, RwTxn, WithoutTls};
 
 use super::backlog::Backlog;
 use super::chain::{Step, step};
-use super::checked::{self, CheckedTable, Place};
+use super::checked::{self, CheckedTable, DamageReport, Place};
 use super::layout::history::{HistoryRecord, decode_history_record};
 use super::layout::keys::{KeyRecord, decode_key_record};
-use super::layout::meta::{BACKLOG_KEY, META_KEY, StateMeta, decode_backlog, decode_meta};
+use super::layout::meta::{
+    BACKLOG_KEY, META_KEY, StateMeta, TABLES_KEY, TablesRecord, decode_backlog, decode_meta,
+    decode_tables,
+};
 use super::layout::version::encode_revision;
 use super::layout::{LayoutError, Table};
 use super::memtable::VisibleVersion;
@@ -66,6 +69,46 @@ impl Tables {
         recent
     }
 
+    /// Any table.
+    pub(crate) fn at(&self, place: Place) -> &CheckedTable {
+        match place {
+            Place::Of(table) => self.table(table),
+            Place::Recent => self.recent(),
+        }
+    }
+
+    /// Where damage in them is told.
+    pub(crate) fn damage(&self) -> &DamageReport {
+        self.recent().damage()
+    }
+
+    /// How many records LMDB says each of them has.
+    pub(crate) fn counts(&self, txn: &RoTxn<'_>) -> Result<[u64; Place::ALL.len()], StorageError> {
+        let mut counts = [0; Place::ALL.len()];
+        for (count, table) in counts.iter_mut().zip(&self.tables) {
+            *count = table.len(txn)?;
+        }
+        Ok(counts)
+    }
+
+    /// Fails unless every table has as many records as were written to it.
+    pub(crate) fn check_counts(&self, txn: &RoTxn<'_>) -> Result<(), StorageError> {
+        let record = match self.get(txn, Table::Meta, TABLES_KEY)? {
+            Some(bytes) => decode_tables(bytes),
+            // Nothing was ever written.
+            None => Ok(TablesRecord::default()),
+        };
+        let expected = record.map_err(|error| self.corrupt(Table::Meta, &error))?.counts;
+        let found = self.counts(txn)?;
+        for ((place, expected), found) in Place::ALL.into_iter().zip(expected).zip(found) {
+            if expected != found {
+                let reason = format!("it has {found} records, {expected} were written");
+                return Err(self.broken_at(place, reason));
+            }
+        }
+        Ok(())
+    }
+
     /// The one write transaction; see [`Environment::write`].
     pub(crate) fn write(&self) -> Result<RwTxn<'_>, StorageError> {
         self.environment.write()
@@ -99,15 +142,21 @@ impl Tables {
     pub(crate) fn corrupt(&self, table: Table, error: &LayoutError) -> StorageError {
         let path = self.environment.path();
         match error {
-            LayoutError::Envelope(error) => StorageError::envelope(table.name(), path, error),
+            LayoutError::Envelope(error) => {
+                self.damage().report(StorageError::envelope(table.name(), path, error))
+            }
             _ => self.broken(table, error.to_string()),
         }
     }
 
     /// The error for records of `table` that contradict each other.
     pub(crate) fn broken(&self, table: Table, reason: String) -> StorageError {
+        self.broken_at(Place::Of(table), reason)
+    }
+
+    fn broken_at(&self, place: Place, reason: String) -> StorageError {
         let path = self.environment.path().to_owned();
-        StorageError::Corrupt { what: table.name(), path, reason }
+        self.damage().report(StorageError::Corrupt { what: place.name(), path, reason })
     }
 
     /// How far the state in the tables is.
@@ -199,17 +248,23 @@ impl TableReader {
             let live = newest.version.live;
             return Ok(Some(VisibleVersion { revision: newest.revision, live }));
         }
-        let mut next = step(newest.version.pointers, at);
+        let mut next = (step(newest.version.pointers, at), newest.version.live);
         loop {
-            next = match next {
+            let (towards, later) = next;
+            next = match towards {
                 Step::Missing => return Ok(None),
+                // Before the first version of a key since it last did not exist there is only a
+                // tombstone, which compaction may have removed.
+                Step::Found(_) if later.is_some_and(|later| later.version == 1) => return Ok(None),
                 Step::Found(revision) => {
                     let live = self.history(revision, |record| record.version.live)?;
-                    return Ok(live.map(|live| VisibleVersion { revision, live }));
+                    let live = live.ok_or_else(|| self.missing(revision))?;
+                    return Ok(Some(VisibleVersion { revision, live }));
                 }
                 Step::Follow(revision) => {
-                    let further =
-                        self.history(revision, |record| step(record.version.pointers, at));
+                    let further = self.history(revision, |record| {
+                        (step(record.version.pointers, at), record.version.live)
+                    });
                     further?.ok_or_else(|| self.missing(revision))?
                 }
             }
@@ -220,6 +275,11 @@ impl TableReader {
     pub(crate) fn value(&self, revision: Revision) -> Result<Bytes, StorageError> {
         let value = self.history(revision, |record| Bytes::copy_from_slice(record.value))?;
         value.ok_or_else(|| self.missing(revision))
+    }
+
+    /// Fails unless the change `revision` is there.
+    pub(crate) fn check_version(&self, revision: Revision) -> Result<(), StorageError> {
+        self.history(revision, |_| ())?.ok_or_else(|| self.missing(revision))
     }
 
     /// Has `read` read one version of a key; none when compaction removed it.
@@ -237,7 +297,7 @@ impl TableReader {
             bytes = tables.recent().get(&self.txn, &key)?;
             if bytes.is_none() {
                 let found = backlog.find(revision, |bytes| tables.decode_history(bytes).map(read));
-                return found?.transpose();
+                return found.map_err(|error| tables.damage().report(error))?.transpose();
             }
         }
         bytes.map(|bytes| tables.decode_history(bytes).map(read)).transpose()

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use heed::RwTxn;
 
 use super::chain::link;
-use super::checked::CheckedTable;
+use super::checked::{CheckedTable, WriteBuffers};
 use super::layout::Table;
 use super::layout::answers::{encode_answer, encode_answer_key};
 use super::layout::history::{HistoryRecord, encode_history_record};
 use super::layout::keys::{KeyRecord, encode_key_record};
 use super::layout::members::{encode_member, encode_node};
-use super::layout::meta::{BACKLOG_KEY, META_KEY, StateMeta, encode_backlog, encode_meta};
+use super::layout::meta::{
+    BACKLOG_KEY, META_KEY, StateMeta, TABLES_KEY, TablesRecord, encode_backlog, encode_meta,
+    encode_tables,
+};
 use super::layout::roster::{ROSTER_KEY, encode_roster};
 use super::layout::sessions::{
     AnswerRecord, AnswerSlot, SessionRecord, decode_session, encode_client, encode_session,
@@ -37,8 +40,7 @@ pub(crate) struct TableWriter<'a> {
     history: &'a CheckedTable,
     key_buffer: Vec<u8>,
     history_buffer: Vec<u8>,
-    /// For a record with its checksum.
-    sealed: Vec<u8>,
+    buffers: WriteBuffers,
 }
 
 impl<'a> TableWriter<'a> {
@@ -47,8 +49,8 @@ impl<'a> TableWriter<'a> {
     pub(crate) fn begin(tables: &'a Arc<Tables>) -> Result<Self, StorageError> {
         let txn = tables.write()?;
         let history = tables.table(Table::History);
-        let (key_buffer, history_buffer, sealed) = Default::default();
-        Ok(Self { tables, txn, history, key_buffer, history_buffer, sealed })
+        let (key_buffer, history_buffer, buffers) = Default::default();
+        Ok(Self { tables, txn, history, key_buffer, history_buffer, buffers })
     }
 
     /// Has versions go to the table for those that come after a backlog.
@@ -67,8 +69,28 @@ impl<'a> TableWriter<'a> {
     }
 
     /// Makes everything written durable, or nothing.
-    pub(crate) fn commit(self) -> Result<(), StorageError> {
+    pub(crate) fn commit(mut self) -> Result<(), StorageError> {
+        self.describe_tables()?;
         self.tables.commit(self.txn)
+    }
+
+    /// Writes how many records there are, and what comes last.
+    fn describe_tables(&mut self) -> Result<(), StorageError> {
+        let (keys, meta) = (self.tables.table(Table::Keys), self.tables.table(Table::Meta));
+        let is_first = meta.peek(&self.txn, TABLES_KEY)?.is_none();
+        let keys_end = match self.buffers.keys_end {
+            Some(end) => end,
+            None => keys.stored_end(&self.txn)?,
+        };
+        let mut counts = self.tables.counts(&self.txn)?;
+        counts[Table::Meta as usize] += u64::from(is_first);
+        self.put(Table::Meta, TABLES_KEY, &encode_tables(&TablesRecord { counts, keys_end }))
+    }
+
+    /// The newest version of a key, as this transaction has it.
+    pub(crate) fn key_record(&self, key: &[u8]) -> Result<Option<KeyRecord<'_>>, StorageError> {
+        let bytes = self.tables.table(Table::Keys).peek(&self.txn, key)?;
+        bytes.map(|bytes| self.tables.decode_key(bytes)).transpose()
     }
 
     /// Writes every change of a generation. Answers which answers went to the `answers` table.
@@ -114,7 +136,7 @@ impl<'a> TableWriter<'a> {
         key: &[u8],
         value: &[u8],
     ) -> Result<(), StorageError> {
-        self.tables.table(table).put(&mut self.txn, key, value, &mut self.sealed)
+        self.tables.table(table).put(&mut self.txn, key, value, &mut self.buffers)
     }
 
     /// Puts a record whose key is above every other of the table; an error when it is not.
@@ -124,7 +146,11 @@ impl<'a> TableWriter<'a> {
         key: &[u8],
         value: &[u8],
     ) -> Result<(), StorageError> {
-        self.tables.table(table).append(&mut self.txn, key, value, &mut self.sealed)
+        // What this environment says of itself there may come after what a file says.
+        if table == Table::Meta {
+            return self.put(table, key, value);
+        }
+        self.tables.table(table).append(&mut self.txn, key, value, &mut self.buffers)
     }
 
     /// Appends to `history` the first of the versions that were diverted, about `bytes_max` of them.
@@ -148,7 +174,7 @@ impl<'a> TableWriter<'a> {
             }
             for (key, value) in taken {
                 self.append(Table::History, &key, &value)?;
-                recent.delete(&mut self.txn, &key)?;
+                recent.delete(&mut self.txn, &key, &mut self.buffers)?;
             }
             bytes += taken_bytes;
         }
@@ -157,12 +183,15 @@ impl<'a> TableWriter<'a> {
 
     /// Removes a record; answers whether it was there.
     pub(crate) fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, StorageError> {
-        self.tables.table(table).delete(&mut self.txn, key)
+        self.tables.table(table).delete(&mut self.txn, key, &mut self.buffers)
     }
 
     fn write_record(&mut self, record: &MemoryRecord) -> Result<(), StorageError> {
-        let tables = Arc::clone(self.tables);
-        let previous = tables.key_record(&self.txn, &record.key)?;
+        let previous = self.key_record(&record.key)?;
+        if previous.is_none() && record.version.live.is_none_or(|live| live.version > 1) {
+            let reason = "the version before a change is missing".to_owned();
+            return Err(self.tables.broken(Table::Keys, reason));
+        }
         let link = link(previous.as_ref().map(|previous| (previous.revision, &previous.version)));
         let version = VersionRecord {
             live: record.version.live,
@@ -179,7 +208,7 @@ impl<'a> TableWriter<'a> {
         if record.is_staged {
             self.put(Table::Tombstones, &history_key, &history_bytes)?;
         } else {
-            self.history.append(&mut self.txn, &history_key, &history_bytes, &mut self.sealed)?;
+            self.history.append(&mut self.txn, &history_key, &history_bytes, &mut self.buffers)?;
         }
         self.put(Table::Keys, &record.key, &key_bytes)?;
         (self.key_buffer, self.history_buffer) = (key_bytes, history_bytes);

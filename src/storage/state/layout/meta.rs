@@ -4,6 +4,7 @@
 //! key        value
 //! "state"    envelope 2 of `StateMeta`
 //! "backlog"  envelope 1 of `BacklogMark`, while history has a backlog. In no snapshot file
+//! "tables"   envelope 1 of `TablesRecord`, written with every transaction. In no snapshot file
 //! "roster"   see `roster`
 //! ```
 //!
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::super::checked::Place;
 use super::LayoutError;
 use crate::machine::Forgotten;
 use crate::storage::envelope::{self, EnvelopeError};
@@ -32,17 +34,23 @@ const BACKLOG_VERSION: u8 = 1;
 /// The record's key.
 pub(crate) const META_KEY: &[u8] = b"state";
 
+/// The newest version of the record of the tables, and the one written.
+const TABLES_VERSION: u8 = 1;
+
+/// The key of the record of the tables.
+pub(crate) const TABLES_KEY: &[u8] = b"tables";
+
 /// The key of the mark of a backlog.
 pub(crate) const BACKLOG_KEY: &[u8] = b"backlog";
 
 /// Whether a record of this key belongs to its environment alone, and into no snapshot file.
 pub(crate) fn is_local(key: &[u8]) -> bool {
-    key == BACKLOG_KEY
+    key == BACKLOG_KEY || key == TABLES_KEY
 }
 
 /// Refuses a key that this release does not know.
 pub(crate) fn check_key(key: &[u8]) -> Result<(), LayoutError> {
-    if [META_KEY, BACKLOG_KEY, super::roster::ROSTER_KEY].contains(&key) {
+    if [META_KEY, BACKLOG_KEY, TABLES_KEY, super::roster::ROSTER_KEY].contains(&key) {
         return Ok(());
     }
     let newest = LAYOUT_VERSION;
@@ -153,6 +161,25 @@ pub(crate) fn decode_backlog(bytes: &[u8]) -> Result<BacklogMark, LayoutError> {
     Ok(unseal_exactly(BACKLOG_VERSION, bytes)?)
 }
 
+/// What LMDB's own pages cannot be believed to say of the tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TablesRecord {
+    /// How many records each table has, by [`Place`](super::super::checked::Place).
+    pub(crate) counts: [u64; Place::ALL.len()],
+    /// The link to the last record of `keys`.
+    pub(crate) keys_end: u32,
+}
+
+/// The value of the record of the tables.
+pub(crate) fn encode_tables(tables: &TablesRecord) -> Vec<u8> {
+    envelope::seal(TABLES_VERSION, tables)
+}
+
+/// [`encode_tables`] back.
+pub(crate) fn decode_tables(bytes: &[u8]) -> Result<TablesRecord, LayoutError> {
+    Ok(unseal_exactly(TABLES_VERSION, bytes)?)
+}
+
 /// Reads a record of this version. No release wrote an older one.
 fn unseal_exactly<T: DeserializeOwned>(version: u8, bytes: &[u8]) -> Result<T, EnvelopeError> {
     match envelope::unwrap_body(version, bytes)? {
@@ -227,6 +254,12 @@ mod tests {
         assert_eq!(bytes[0], 1);
         assert_eq!(bytes[envelope::ENVELOPE_BYTES..], [&[7; 32][..], &[0xac, 2, 2, 5]].concat());
         assert_eq!(decode_backlog(&bytes), Ok(mark));
+
+        let tables = TablesRecord { counts: [1, 2, 3, 4, 5, 6, 7, 8, 300], keys_end: 9 };
+        let bytes = encode_tables(&tables);
+        assert_eq!(bytes[0], 1);
+        assert_eq!(bytes[envelope::ENVELOPE_BYTES..], [1, 2, 3, 4, 5, 6, 7, 8, 0xac, 2, 9]);
+        assert_eq!(decode_tables(&bytes), Ok(tables));
     }
 
     #[test]
