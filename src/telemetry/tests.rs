@@ -31,6 +31,7 @@ fn busy_metrics() -> NodeMetrics {
     metrics.tls_certificate("client", 1_900_000_000);
     metrics.tls_reloaded("client", "ok");
     metrics.untrusted("verifying", true);
+    metrics.space(&crate::types::SpaceUse::default(), 0);
     metrics
 }
 
