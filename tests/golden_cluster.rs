@@ -2,7 +2,7 @@
 
 use chainfire::types::{
     Answer, ClusterAnswer, ClusterOperation, JoinPhase, JoinProgress, JoinRequest, JoinTarget,
-    JoinTicket, LogId, Operation, OperationError,
+    JoinTicket, LogId, Operation, OperationError, StartClaim,
 };
 use serde::Serialize;
 
@@ -32,6 +32,7 @@ fn operations_are_encoded_as_pinned() {
         failure: Some("f".into()),
     };
     let from = JoinPhase::Seeding;
+    let claim = StartClaim { counter: 2, nonce: 300, continues: [7, 0, 0, 0, 0, 0, 0, 0] };
     for (operation, pinned) in [
         (ClusterOperation::StartJoin { request, member_id_max: 3 }, "0600ac02016e0170016301010203"),
         (
@@ -40,7 +41,10 @@ fn operations_are_encoded_as_pinned() {
         ),
         (ClusterOperation::CancelJoin { join_id: 5 }, "060205"),
         (ClusterOperation::AddWaiting { join_id: 5, target: JoinTarget::Voter }, "06030500"),
-        (ClusterOperation::Claim { node_id: 4, incarnation: 300 }, "060404ac02"),
+        (
+            ClusterOperation::Claim { node_id: 4, incarnation: 300, claim },
+            "060404ac0202ac020700000000000000",
+        ),
         (ClusterOperation::SetLeaving { node_id: 4, leaving: true, force: false }, "0605040100"),
         (ClusterOperation::SetFormat { node_id: 4, command_format: 2 }, "06060402"),
     ] {
@@ -55,6 +59,7 @@ fn answers_and_refusals_are_encoded_as_pinned() {
     assert_eq!(hex(&Answer::Cluster(ClusterAnswer::Done)), "0601");
     assert_eq!(hex(&OperationError::JoinRefused { reason: "r".into() }), "120172");
     assert_eq!(hex(&OperationError::OtherIncarnation { node_id: 300 }), "13ac02");
+    assert_eq!(hex(&OperationError::StaleStart { node_id: 300, counter: 7 }), "1bac0207");
 }
 
 #[test]

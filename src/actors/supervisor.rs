@@ -31,7 +31,7 @@ use crate::auth::ClusterKey;
 use crate::clock;
 use crate::config::{RaftConfig, SnapshotConfig};
 use crate::telemetry::NodeMetrics;
-use crate::types::PeerAddress;
+use crate::types::{PeerAddress, StartClaim};
 
 /// How long one child may take to stop.
 const CHILD_STOP_MAX: Duration = Duration::from_secs(5);
@@ -102,6 +102,8 @@ pub struct SupervisorArgs {
     pub client_addr: String,
     /// The incarnation of its data directory.
     pub incarnation: u128,
+    /// What this start of it claims.
+    pub claim: StartClaim,
     /// Users, roles and keys as the state publishes them.
     pub access: AccessWatch,
     /// The cluster's keys; none = requests are not authenticated.
@@ -395,6 +397,7 @@ async fn start_child(
                 address: args.address,
                 client_addr: args.client_addr,
                 incarnation: args.incarnation,
+                claim: args.claim,
                 supervisor: myself.clone(),
                 metrics: args.metrics,
                 meter: meter.clone(),

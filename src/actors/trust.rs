@@ -181,7 +181,7 @@ mod tests {
         for (reason, expected) in [
             (damaged, [false, false, false, true]),
             (Distrust::StateDiffers { index: 9 }, [false, false, false, true]),
-            (Distrust::LogLostEntries { until: 3 }, [false, false, true, false]),
+            (Distrust::LogLostEntries { until: Some(3) }, [false, false, true, false]),
             (Distrust::Unclaimed, [false; 4]),
             (Distrust::Verifying, [false, false, false, true]),
         ] {
@@ -202,9 +202,12 @@ mod tests {
     fn a_reason_taken_back_leaves_the_others() {
         let trust = Trust::new();
         trust.distrust(Distrust::Unclaimed);
-        trust.distrust(Distrust::LogLostEntries { until: 3 });
-        trust.distrust(Distrust::LogLostEntries { until: 5 });
-        assert_eq!(*trust.reasons(), [Distrust::Unclaimed, Distrust::LogLostEntries { until: 5 }]);
+        trust.distrust(Distrust::LogLostEntries { until: Some(3) });
+        trust.distrust(Distrust::LogLostEntries { until: Some(5) });
+        assert_eq!(
+            *trust.reasons(),
+            [Distrust::Unclaimed, Distrust::LogLostEntries { until: Some(5) }]
+        );
         trust.regain("unclaimed");
         assert_eq!(allowed(&trust), [false, false, true, false]);
     }

@@ -4,13 +4,15 @@
 //! - A node id and a join id are given once, ever: each is above every one before it, and a node
 //!   id also above every id in any membership.
 //! - The same nonce is the same join, however often it is asked for.
+//! - Of the starts of a node's data directory only one that continues the last one taken is taken.
 //! - A join advances only from the phase that the one who advances it has seen, so two leaders
 //!   cannot both take it further.
 
 use crate::types::limits::{JOINS_ENDED_KEPT_MAX, JOINS_OPEN_MAX};
 use crate::types::{
-    ClusterAnswer, ClusterOperation, JoinId, JoinPhase, JoinProgress, JoinRecord, JoinRequest,
-    JoinTarget, JoinTicket, MembershipConfig, NodeId, OperationError, PeerAddress, Roster,
+    Claim, ClaimOrder, ClusterAnswer, ClusterOperation, JoinId, JoinPhase, JoinProgress,
+    JoinRecord, JoinRequest, JoinTarget, JoinTicket, MembershipConfig, NodeId, OperationError,
+    PeerAddress, Roster, StartClaim,
 };
 
 use super::member::validate_member;
@@ -41,7 +43,9 @@ pub(super) fn change(roster: &Roster, operation: &ClusterOperation, now_ms: u64)
         }
         ClusterOperation::CancelJoin { join_id } => cancel_join(roster, *join_id, now_ms),
         ClusterOperation::AddWaiting { join_id, target } => add_waiting(roster, *join_id, *target),
-        ClusterOperation::Claim { node_id, incarnation } => claim(roster, *node_id, *incarnation),
+        ClusterOperation::Claim { node_id, incarnation, claim } => {
+            take_claim(roster, *node_id, *incarnation, claim)
+        }
         ClusterOperation::SetLeaving { node_id, leaving, force } => {
             let mut next = roster.clone();
             let before = match leaving {
@@ -70,6 +74,7 @@ pub fn roster_after_membership(roster: &Roster, membership: &MembershipConfig) -
         |node: &NodeId| membership.nodes.contains_key(node) || roster.open_join_of(*node).is_some();
     next.incarnations.retain(|node, _| is_known(node));
     next.formats.retain(|node, _| is_known(node));
+    next.claims.retain(|node, _| is_known(node));
     next.leaving.retain(|node, _| membership.nodes.contains_key(node));
     (next != *roster).then_some(next)
 }
@@ -176,15 +181,24 @@ fn add_waiting(roster: &Roster, join_id: JoinId, target: JoinTarget) -> Changed 
     Ok((ClusterAnswer::Done, Some(next)))
 }
 
-fn claim(roster: &Roster, node_id: NodeId, incarnation: u128) -> Changed {
-    match roster.incarnations.get(&node_id) {
-        Some(known) if *known == incarnation => Ok((ClusterAnswer::Done, None)),
-        Some(_) => Err(OperationError::OtherIncarnation { node_id }),
-        None => {
+/// A start that neither is nor continues the last one taken is of a directory that was copied or
+/// put back. One that is ahead was claimed from a state that lies ahead of this one: there is none.
+fn take_claim(roster: &Roster, node_id: NodeId, incarnation: u128, claim: &StartClaim) -> Changed {
+    if roster.incarnations.get(&node_id).is_some_and(|known| *known != incarnation) {
+        return Err(OperationError::OtherIncarnation { node_id });
+    }
+    let last = roster.claims.get(&node_id);
+    let order = last.map_or(ClaimOrder::Continues, |last| claim.order(last));
+    let counter = last.map_or(0, |last| last.counter);
+    match order {
+        ClaimOrder::Same => Ok((ClusterAnswer::Done, None)),
+        ClaimOrder::Continues if claim.nonce != 0 => {
             let mut next = roster.clone();
             next.incarnations.insert(node_id, incarnation);
+            next.claims.insert(node_id, Claim { counter: counter + 1, nonce: claim.nonce });
             Ok((ClusterAnswer::Done, Some(next)))
         }
+        _ => Err(OperationError::StaleStart { node_id, counter }),
     }
 }
 
@@ -203,6 +217,7 @@ fn with_progress(roster: &Roster, join_id: JoinId, progress: JoinProgress, now_m
     if matches!(join.progress.phase, JoinPhase::Failed | JoinPhase::Cancelled) {
         next.incarnations.remove(&node_id);
         next.formats.remove(&node_id);
+        next.claims.remove(&node_id);
     }
     let ended: Vec<JoinId> =
         next.joins.values().filter(|join| !join.is_open()).map(|join| join.join_id).collect();

@@ -22,6 +22,7 @@
 //! requests and answers those in flight, stops the actors (consensus with them), and brings the
 //! storage to the disk. Each step has a time limit.
 
+mod claims;
 mod figures;
 mod founding;
 mod gateway;

@@ -244,6 +244,7 @@ fn lane(leader: &Node, node: &Node) -> PeerConnection {
         cluster_id: leader.handles().raft.node().cluster_id,
         node_id: 77,
         incarnation: 77,
+        claim: crate::types::StartClaim::NONE,
     };
     let target = target(node);
     let key = ClusterKey::load(&leader.storage.directory.path().join(CLUSTER_KEY_FILE));

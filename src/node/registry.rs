@@ -9,7 +9,7 @@ use crate::storage::state::StateStore;
 pub(super) fn follow(state: &StateStore, peers: PeerConnections, incarnations: Incarnations) {
     let (mut roster, mut addrs) = (state.roster(), state.peer_addrs());
     peers.publish_addresses(Arc::clone(&addrs.borrow_and_update()));
-    incarnations.agree(roster.borrow_and_update().incarnations.clone());
+    incarnations.agree(&roster.borrow_and_update());
     tokio::spawn(async move {
         loop {
             tokio::select! {
@@ -17,7 +17,7 @@ pub(super) fn follow(state: &StateStore, peers: PeerConnections, incarnations: I
                     if changed.is_err() {
                         return;
                     }
-                    incarnations.agree(roster.borrow_and_update().incarnations.clone());
+                    incarnations.agree(&roster.borrow_and_update());
                 }
                 changed = addrs.changed() => {
                     if changed.is_err() {

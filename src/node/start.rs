@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::claims::{self, Claiming};
 use super::joining::JoinError;
 use super::observer::{DoorObserver, Observer};
 use super::tls::Certificates;
@@ -166,6 +167,15 @@ pub enum StartError {
         /// Where the original is.
         addr: String,
     },
+    /// The only voter of its cluster lost what it had acknowledged: nobody can give it back.
+    #[error(
+        "the log of {path} lost acknowledged entries and no other member has them; see 'a cluster \
+         that lost entries' in docs/faults.md: restore a backup, or make a new cluster of what is left"
+    )]
+    LostEntries {
+        /// The directory.
+        path: String,
+    },
     /// Consensus did not start.
     #[error(transparent)]
     Consensus(#[from] ConsensusError),
@@ -178,10 +188,12 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// The process's exit code: 2 for a wrong configuration, else 1.
+    /// The process's exit code: 2 for a wrong configuration, 14 for a data directory that is a copy
+    /// or was put back, as [`ExitReason::code`](crate::actors::ExitReason::code) has it, else 1.
     pub fn code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::NotAFounder { .. } | Self::NothingToFound { .. } => 2,
+            Self::OriginalRuns { .. } | Self::Storage(StorageError::PutBack { .. }) => 14,
             _ => 1,
         }
     }
@@ -245,7 +257,8 @@ impl Node {
         let founds = matches!(origin, Origin::Founder);
         let trust = Trust::new();
         let hooks = Observer { metrics: metrics.clone(), trust: trust.clone() };
-        let (storage, identity) = open(&config, &founders, origin, hooks, fatal).await?;
+        let (storage, identity) = open(&config, &founders, origin, hooks, fatal.clone()).await?;
+        let started_claim = claims::draw(&storage).await?;
         let audit = start_audit(&config, &storage, &metrics)?;
         let doors = Arc::new(DoorObserver { metrics: metrics.clone(), audit: audit.clone() });
 
@@ -254,6 +267,7 @@ impl Node {
             cluster_id: identity.cluster_id,
             node_id: identity.node_id,
             incarnation: identity.incarnation,
+            claim: started_claim.claim,
         };
         let incarnations = Incarnations::new();
         let not_recognised = watch::Sender::new(None);
@@ -268,6 +282,14 @@ impl Node {
         registry::follow(&storage.state, peers.clone(), incarnations.clone());
         refuse_copy(&storage.state, &peers, &identity, &config, peer).await?;
         let connections = peers.clone();
+        let claiming = Claiming {
+            directory: storage.directory.clone(),
+            started: started_claim,
+            log: storage.log.clone(),
+            trust: trust.clone(),
+            fatal,
+        };
+        claiming.begin(&storage.state, &[config.advertised_peer(peer), peer.to_string()])?;
         let raft = raft::start(ConsensusParts {
             node: NodeDescription {
                 node_id: identity.node_id,
@@ -285,7 +307,7 @@ impl Node {
         .await?;
         let args = SupervisorArgs {
             cluster_key: cluster_key.clone(),
-            ..actor_args(&config, &sockets, &identity, &storage, raft.clone(), &metrics)
+            ..actor_args(&config, &sockets, &ours, &identity, &storage, raft.clone(), &metrics)
         };
         let actors = NodeSupervisor::start(args).await;
         let actors = actors.map_err(|error| StartError::Actor(error.to_string()))?;
@@ -559,6 +581,7 @@ fn open_blocking(
 fn actor_args(
     config: &NodeConfig,
     sockets: &Sockets,
+    ours: &transport::Identity,
     identity: &Identity,
     storage: &OpenStorage,
     raft: RaftHandle,
@@ -575,6 +598,7 @@ fn actor_args(
         },
         client_addr: config.advertised_client(sockets.client.local_addr()),
         incarnation: identity.incarnation,
+        claim: ours.claim,
         access: storage.state.access(),
         listeners: vec![sockets.client.local_addr(), sockets.peer.local_addr()],
         cluster_key: None,

@@ -18,6 +18,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::claim::{self, CLAIM, StartedClaim};
 use super::detached::{NO_NODE, adopt};
 use super::fault_mark::{FAULT, FaultMark};
 use super::identity::Identity;
@@ -26,6 +27,7 @@ use super::stopped::{self, STOPPED};
 use super::{StorageError, durable_file};
 use crate::auth::cluster_key::CLUSTER_KEY_FILE;
 use crate::auth::credentials::ROOT_CREDENTIALS_FILE;
+use crate::types::Claim;
 
 /// The newest layout of a data directory this release reads, and the one it writes.
 pub const DATA_FORMAT_VERSION: u32 = 1;
@@ -37,9 +39,10 @@ const IDENTITY: &str = "IDENTITY";
 const SUBDIRECTORIES: [&str; 4] = ["log", "state", "snapshots", "incoming"];
 /// Everything a node makes in its directory; `FORMAT` goes first, so that what is half removed is
 /// no data directory.
-const CONTENTS: [&str; 11] = [
+const CONTENTS: [&str; 12] = [
     FORMAT,
     IDENTITY,
+    CLAIM,
     STOPPED,
     "log",
     "state",
@@ -190,6 +193,25 @@ impl DataDir {
         &self.inner.identity
     }
 
+    /// Claims the node's identity for this start: `known` is what the state in this directory says
+    /// was taken last, `nonce` drawn at random. On the disk when this returns. Blocks.
+    ///
+    /// # Errors
+    /// The file is damaged or gone, or behind the state: it was put back.
+    pub fn claim(&self, known: Option<Claim>, nonce: u64) -> Result<StartedClaim, StorageError> {
+        claim::claim(&self.inner.path, known, nonce)
+    }
+
+    /// Notes that this start's claim was taken. On the disk when this returns. Blocks.
+    pub fn claim_taken(&self, claim: Claim) -> Result<(), StorageError> {
+        claim::taken(&self.inner.path, claim)
+    }
+
+    /// Forgets what was claimed: the directory becomes another node's. Blocks.
+    pub(super) fn forget_claims(&self) -> Result<(), StorageError> {
+        claim::forget(&self.inner.path)
+    }
+
     /// The directory, as an absolute path.
     pub fn path(&self) -> &Path {
         &self.inner.path
@@ -275,7 +297,7 @@ fn refuse_what_is_not_ours(path: &Path) -> Result<(), StorageError> {
         let name = entry.map_err(failed)?.file_name();
         let name = name.to_string_lossy();
         let whole = name.strip_suffix(durable_file::UNFINISHED_SUFFIX).unwrap_or(&name);
-        let expected = [LOCK, FORMAT, IDENTITY, JOINING, FAULT, TOLERATED];
+        let expected = [LOCK, FORMAT, IDENTITY, CLAIM, JOINING, FAULT, TOLERATED];
         if expected.contains(&whole) || KEY_FILES.contains(&whole) {
             continue;
         }

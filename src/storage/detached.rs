@@ -83,6 +83,7 @@ pub fn held(
         return Ok(None);
     }
     let held = summary_of(&directory.state_path(), map_bytes)?;
+    directory.forget_claims()?;
     Ok(Some((identity.cluster_id, held)))
 }
 
@@ -117,6 +118,7 @@ fn forget_the_log(
     map_bytes: u64,
 ) -> Result<StateSummary, StorageError> {
     let held = summary_of(&directory.state_path(), map_bytes)?;
+    directory.forget_claims()?;
     reset(&directory.log_path(), map_bytes, held.applied, node_id)?;
     // The log begins behind the state, and so behind every snapshot but a new one.
     for path in [directory.snapshots_path(), directory.incoming_path()] {

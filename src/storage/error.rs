@@ -71,6 +71,16 @@ pub enum StorageError {
         /// The file that should be there.
         path: PathBuf,
     },
+    /// The directory, or a part of it, was put back older than the rest.
+    #[error(
+        "{} is older than the state beside it: the data directory is made of parts of different age; \
+         put back the whole of the one that ran last, or wipe it and let the node join anew",
+        path.display()
+    )]
+    PutBack {
+        /// The file that is older.
+        path: PathBuf,
+    },
     /// Written by a newer release.
     #[error(
         "{what} in {} has format {found}, this release reads up to {newest}; run the newer release, or restore a backup made before the upgrade",

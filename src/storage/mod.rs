@@ -5,6 +5,7 @@
 //!   LOCK          held while a process uses the directory      data_dir
 //!   FORMAT        the version of everything below              data_dir
 //!   IDENTITY      which node of which cluster this is          identity
+//!   CLAIM         what each start claimed of the identity      claim
 //!   JOINING       until the node is a member that joins        joining
 //!   STOPPED       how the state was at the last orderly stop   stopped
 //!   log/          LMDB: log entries, vote, what is purged      log
@@ -23,6 +24,7 @@
 //! is read again by a fresh process, so the store that met it reports to its [`FatalSink`],
 //! refuses everything after it, and never tries again. The node stops; a restart recovers.
 
+pub mod claim;
 pub mod crash_point;
 pub mod data_dir;
 pub mod detached;
@@ -44,6 +46,7 @@ pub mod snapshot;
 pub mod state;
 mod stopped;
 
+pub use claim::StartedClaim;
 pub use data_dir::DataDir;
 pub use error::StorageError;
 pub use fatal::{FatalSink, FatalWatch};

@@ -18,10 +18,10 @@ pub enum Distrust {
         index: u64,
     },
     /// Log entries that it had acknowledged are gone.
-    #[error("its log lost acknowledged entries up to {until}")]
+    #[error("its log lost acknowledged entries{}", up_to(*until))]
     LogLostEntries {
-        /// The last of them; it must have them again, from a leader.
-        until: u64,
+        /// The last of them, where anything tells; it must have them again, from a leader.
+        until: Option<u64>,
     },
     /// The claim that this start made to the node's identity is not applied yet.
     #[error("its claim to its identity is not applied yet")]
@@ -48,6 +48,10 @@ impl Distrust {
     }
 }
 
+fn up_to(until: Option<u64>) -> String {
+    until.map_or_else(String::new, |until| format!(" up to {until}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,7 +61,7 @@ mod tests {
         let reasons = [
             (Distrust::StateDamaged { detail: "x".to_owned() }, &[0, 1, b'x'][..]),
             (Distrust::StateDiffers { index: 300 }, &[1, 0xac, 2]),
-            (Distrust::LogLostEntries { until: 7 }, &[2, 7]),
+            (Distrust::LogLostEntries { until: Some(7) }, &[2, 1, 7]),
             (Distrust::Unclaimed, &[3]),
             (Distrust::Verifying, &[4]),
         ];

@@ -191,6 +191,24 @@ pub enum OperationError {
         /// The revision it was answered with.
         revision: u64,
     },
+    /// Another start of the node's data directory was taken, which this one does not continue.
+    #[error("{}", stale_start(*node_id, *counter))]
+    StaleStart {
+        /// The node.
+        node_id: u64,
+        /// The start that was taken last.
+        counter: u64,
+    },
+}
+
+/// What an operator hears of a directory that is not the last one of its node.
+pub(crate) fn stale_start(node_id: u64, counter: u64) -> String {
+    format!(
+        "this data directory of node {node_id} is a copy, or was put back older: the cluster knows \
+         start {counter} of it, which this one does not continue; start the directory that ran last, \
+         or remove the node with 'chainfire member remove {node_id}', empty this directory and start \
+         it with --join"
+    )
 }
 
 impl From<AccessError> for OperationError {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::command::COMMAND_FORMAT_FIRST;
-use super::{LogId, NodeId};
+use super::{Claim, LogId, NodeId, StartClaim};
 
 /// Names one join for ever: counted from 1, never reused.
 pub type JoinId = u64;
@@ -177,6 +177,8 @@ pub struct Roster {
     pub joins: BTreeMap<JoinId, JoinRecord>,
     /// The newest format of commands that each member, and each node that joins, reads.
     pub formats: BTreeMap<NodeId, u8>,
+    /// The last start of each member's data directory that was taken for it.
+    pub claims: BTreeMap<NodeId, Claim>,
 }
 
 impl Roster {
@@ -232,12 +234,14 @@ pub enum ClusterOperation {
         /// What it is to become.
         target: JoinTarget,
     },
-    /// A member says which data directory is behind its id.
+    /// A member says which data directory is behind its id, and which start of it.
     Claim {
         /// The member.
         node_id: NodeId,
         /// Its data directory.
         incarnation: u128,
+        /// This start of it.
+        claim: StartClaim,
     },
     /// A member is to leave, or is not after all.
     SetLeaving {

@@ -10,6 +10,7 @@
 pub mod access;
 pub mod answer;
 pub mod calendar;
+pub mod claim;
 pub mod cluster;
 pub mod command;
 pub mod consensus;
@@ -36,6 +37,7 @@ pub use answer::{
     Answer, CompactAnswer, DeleteRangeAnswer, KeyValue, OperationAnswer, PutAnswer, RangeAnswer,
     TxnAnswer,
 };
+pub use claim::{CLAIMS_CONTINUED_MAX, Claim, ClaimOrder, StartClaim};
 pub use cluster::{ClusterId, Member, MemberRole, NodeId, NodeRole, NodeStatus};
 pub use command::{ClientId, Command, Principal, RequestId, RequestName, SignedRequest};
 pub use consensus::{LogEntry, LogEntryPayload, LogId, MembershipConfig, PeerAddress, Vote};

@@ -12,7 +12,7 @@ use chainfire::rpc::transport::{
 use chainfire::types::limits::SESSION_ANSWERS_MAX;
 use chainfire::types::{
     Answer, ClientId, ClusterId, KeyRange, KeyValue, Member, NodeRole, NodeStatus, Operation,
-    OperationError, PutAnswer, RangeAnswer, RangeRequest, RequestError, RequestId, SpaceUse,
+    OperationError, PutAnswer, RangeAnswer, RangeRequest, RequestError, RequestId, SpaceUse, StartClaim,
     TxnAnswer, TxnRequest,
 };
 use futures_util::StreamExt;
@@ -274,8 +274,12 @@ async fn listen(listener: TcpListener, node: Arc<Inner>) {
 
 async fn serve(mut stream: TcpStream, number: u64, node: Arc<Inner>) {
     let cut_all = node.cut.notified();
-    let identity =
-        Identity { cluster_id: ClusterId(node.cluster.id), node_id: node.id, incarnation: 1 };
+    let identity = Identity {
+        cluster_id: ClusterId(node.cluster.id),
+        node_id: node.id,
+        incarnation: 1,
+        claim: StartClaim::NONE,
+    };
     let wait = Duration::from_secs(5);
     if accept(&mut stream, identity, None, wait, |_: &Hello| Ok(())).await.is_err() {
         return;

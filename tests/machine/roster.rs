@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chainfire::machine::roster_after_membership;
 use chainfire::types::{
-    Answer, ClusterAnswer, ClusterOperation, JoinPhase, JoinProgress, JoinRequest, JoinTarget,
-    JoinTicket, MembershipConfig, Operation, OperationError, PeerAddress,
+    Answer, CLAIMS_CONTINUED_MAX, Claim, ClusterAnswer, ClusterOperation, JoinPhase, JoinProgress,
+    JoinRequest, JoinTarget, JoinTicket, MembershipConfig, Operation, OperationError, PeerAddress,
+    StartClaim,
 };
 
 use crate::support::memory_view::MemoryView;
@@ -138,16 +139,37 @@ fn a_node_that_waits_goes_on_when_it_is_added() {
     assert_eq!((join.progress.phase, join.request.target), (JoinPhase::Adding, target));
 }
 
+fn claim(incarnation: u128, nonce: u64, before: &[u64]) -> ClusterOperation {
+    let mut continues = [0; CLAIMS_CONTINUED_MAX];
+    continues[..before.len()].copy_from_slice(before);
+    let claim = StartClaim { counter: 1, nonce, continues };
+    ClusterOperation::Claim { node_id: 1, incarnation, claim }
+}
+
 #[test]
 fn another_data_directory_under_a_known_id_is_refused() {
     let mut store = MemoryView::new();
-    let claim = |incarnation| ClusterOperation::Claim { node_id: 1, incarnation };
-    execute(&mut store, claim(10)).expect("the first");
-    execute(&mut store, claim(10)).expect("the same");
-    let refused = execute(&mut store, claim(11));
+    execute(&mut store, claim(10, 1, &[])).expect("the first");
+    execute(&mut store, claim(10, 1, &[])).expect("the same");
+    let refused = execute(&mut store, claim(11, 2, &[1]));
     assert_eq!(refused, Err(OperationError::OtherIncarnation { node_id: 1 }));
     let gone = roster_after_membership(&store.roster, &membership(&[2])).expect("1 has left");
-    assert!(gone.incarnations.is_empty());
+    assert!(gone.incarnations.is_empty() && gone.claims.is_empty());
+}
+
+/// Whatever two directories of one identity claim, one of them is taken.
+#[test]
+fn of_the_starts_of_one_directory_only_what_continues_the_last_is_taken() {
+    let mut store = MemoryView::new();
+    execute(&mut store, claim(10, 1, &[])).expect("the first");
+    execute(&mut store, claim(10, 2, &[1])).expect("the copy");
+    let stale = |counter| Err(OperationError::StaleStart { node_id: 1, counter });
+    assert_eq!(execute(&mut store, claim(10, 3, &[1])), stale(2), "the original");
+    assert_eq!(execute(&mut store, claim(10, 1, &[])), stale(2), "what ran before");
+    assert_eq!(execute(&mut store, claim(10, 4, &[])), stale(2), "one that knows of none");
+    assert_eq!(execute(&mut store, claim(10, 0, &[2])), stale(2), "no start at all");
+    execute(&mut store, claim(10, 5, &[1, 2])).expect("its claim before was taken after all");
+    assert_eq!(store.roster.claims[&1], Claim { counter: 3, nonce: 5 });
 }
 
 #[test]

@@ -30,7 +30,7 @@ use crate::actors::raft::RaftHandle;
 use crate::actors::supervisor::SupervisorMessage;
 use crate::telemetry::NodeMetrics;
 use crate::types::{ClusterOperation, JoinId, JoinPhase, JoinRecord, PeerAddress, Standing};
-use crate::types::{ClusterReply, ClusterRequest};
+use crate::types::{ClusterReply, ClusterRequest, StartClaim};
 
 /// How often the joins are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -85,6 +85,8 @@ pub struct MembershipArgs {
     pub client_addr: String,
     /// The incarnation of its data directory.
     pub incarnation: u128,
+    /// What this start of it claims.
+    pub claim: StartClaim,
     /// Told when this node does not belong to the cluster any more.
     pub supervisor: ActorRef<SupervisorMessage>,
     /// Where joins are counted.

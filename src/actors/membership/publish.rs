@@ -2,8 +2,9 @@
 //!
 //! The membership in the log knows each node's name and first peer address. Where *clients* reach
 //! a node only the node itself knows, and where peers reach it may change; both are written into
-//! the replicated state whenever they differ from it. So is the incarnation of the data directory,
-//! once: another one under the same id is refused from then on.
+//! the replicated state whenever they differ from it. So is each start of the data directory, before
+//! anything else: another directory under the same id, or a start that does not continue the last one,
+//! is refused.
 //!
 //! A node that moved while it was down is not found by its leader, and so hears of none: it tells
 //! every member it knows where it is, and the one that leads writes it down.
@@ -36,9 +37,10 @@ pub(in crate::actors) enum PublishError {
 impl From<RequestError> for PublishError {
     fn from(error: RequestError) -> Self {
         match error {
-            RequestError::Operation(error @ OperationError::OtherIncarnation { .. }) => {
-                Self::NotRecognised(error.to_string())
-            }
+            RequestError::Operation(
+                error @ (OperationError::OtherIncarnation { .. }
+                | OperationError::StaleStart { .. }),
+            ) => Self::NotRecognised(error.to_string()),
             error => Self::NotYet(error),
         }
     }
@@ -46,16 +48,22 @@ impl From<RequestError> for PublishError {
 
 /// Writes into the replicated state what is not there yet.
 pub(super) async fn publish(args: &MembershipArgs, deadline: Instant) -> Result<(), PublishError> {
-    let MembershipArgs { raft, address, client_addr, incarnation, .. } = args;
+    let MembershipArgs { raft, address, client_addr, incarnation, claim, .. } = args;
     let node_id = raft.node().node_id;
+    let taken = || raft.roster().claims.get(&node_id).copied();
+    // Before anything else: until it is taken the node may not be trusted with more.
+    if taken().is_none_or(|taken| taken.nonce != claim.nonce) {
+        let claim = ClusterOperation::Claim { node_id, incarnation: *incarnation, claim: *claim };
+        if let Err(error) = propose(raft, Operation::Cluster(claim), deadline).await {
+            if !matches!(error, RequestError::Operation(_)) {
+                announce(args).await?;
+            }
+            return Err(error.into());
+        }
+    }
     if let Err(error) = raft.read_barrier(deadline).await {
         announce(args).await?;
         return Err(error.into());
-    }
-    let known = raft.roster().incarnations.get(&node_id).copied();
-    if known != Some(*incarnation) {
-        let claim = ClusterOperation::Claim { node_id, incarnation: *incarnation };
-        propose(raft, Operation::Cluster(claim), deadline).await?;
     }
     if raft.roster().format_of(node_id) != raft.reads_format() {
         let command_format = raft.reads_format();

@@ -39,6 +39,10 @@ pub(super) fn openraft_config(
         // A node that was away must not depose a healthy leader when it returns.
         enable_pre_vote: Some(true),
         enable_elect,
+        // A follower that lost entries says so by a conflict below what it had acknowledged. The
+        // leader then looks anew for where their logs agree; without this it would ask in vain for
+        // ever. What a quorum accepted stays accepted.
+        allow_log_reversion: Some(true),
         // A restarted leader has to win again: its state may be behind what it acknowledged.
         enable_leader_restore: Some(false),
         ..Config::default()

@@ -14,6 +14,7 @@ use crate::consensus::{
 use crate::rpc::peer::{
     AppendReply, AppendRequest, PeerRefusal, TransferLeaderRequest, VoteReply, VoteRequest,
 };
+use crate::types::{Distrust, LogId};
 
 impl RaftHandle {
     /// A leader's entries, or its heartbeat.
@@ -50,7 +51,7 @@ impl RaftHandle {
 
     /// A candidate asks for this node's vote.
     pub async fn vote(&self, request: VoteRequest) -> Result<VoteReply, PeerRefusal> {
-        self.check_votes()?;
+        self.check_votes_for(request.last_log_id)?;
         // A leader that hands over has said itself that it need not be honoured.
         if !request.leadership_transfer && self.honours_leader().await {
             return Ok(self.vote_refused());
@@ -60,7 +61,7 @@ impl RaftHandle {
 
     /// A would-be candidate asks whether it would get this node's vote.
     pub async fn pre_vote(&self, request: VoteRequest) -> Result<VoteReply, PeerRefusal> {
-        self.check_votes()?;
+        self.check_votes_for(request.last_log_id)?;
         if self.honours_leader().await {
             return Ok(self.vote_refused());
         }
@@ -86,6 +87,20 @@ impl RaftHandle {
     fn vote_refused(&self) -> VoteReply {
         let vote = vote_from_openraft(&self.shared.server.borrow_watched().vote);
         VoteReply { vote, vote_granted: false, last_log_id: None }
+    }
+
+    /// A node whose log lost entries may vote for a candidate whose log ends where its own did, or
+    /// later: that is the vote it would have given.
+    fn check_votes_for(&self, candidate: Option<LogId>) -> Result<(), PeerRefusal> {
+        let Err(refusal) = self.check_votes() else { return Ok(()) };
+        let reasons = self.shared.trust.reasons();
+        let lost = self.shared.log.lost().and_then(|lost| lost.last);
+        let lost_alone =
+            reasons.iter().all(|reason| matches!(reason, Distrust::LogLostEntries { .. }));
+        match lost {
+            Some(_) if lost_alone && candidate >= lost => Ok(()),
+            _ => Err(refusal),
+        }
     }
 
     /// A node that does not trust what it holds has no say in who leads.

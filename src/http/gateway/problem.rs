@@ -151,9 +151,9 @@ impl From<OperationError> for Problem {
                 (StatusCode::SERVICE_UNAVAILABLE, "SlowDown")
             }
             OperationError::AnswerNotKept { .. } => (StatusCode::CONFLICT, "AnswerNotKept"),
-            OperationError::JoinRefused { .. } | OperationError::OtherIncarnation { .. } => {
-                (StatusCode::CONFLICT, "Refused")
-            }
+            OperationError::JoinRefused { .. }
+            | OperationError::OtherIncarnation { .. }
+            | OperationError::StaleStart { .. } => (StatusCode::CONFLICT, "Refused"),
             OperationError::TooManyKeysVisited { .. } => {
                 (StatusCode::BAD_REQUEST, "TooManyKeysVisited")
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::incarnations::Incarnations;
+use super::incarnations::{Caller, Incarnations};
 use super::messages::{PeerClient, PeerRequest, PeerResponse};
 use super::{Lane, frame_limits};
 use crate::auth::Signer;
@@ -89,6 +89,7 @@ impl PeerDialer {
             cluster_id: self.identity.cluster_id,
             node_id: self.identity.node_id,
             incarnation: self.identity.incarnation,
+            claim: self.identity.claim,
             expected_node_id: target,
             lane,
         };
@@ -108,15 +109,20 @@ impl PeerDialer {
             self.note_not_recognised(&error);
             reason_of(&error)
         })?;
-        self.verify(target, &there.identity)?;
+        let there = self.verify(target, &there.identity)?;
         let frames = SealedFrames::new(stream, sealer, frame_limits(lane));
         let transport: ClientTransport<_, PeerRequest, PeerResponse> = ClientTransport::new(frames);
         let in_flight_max = in_flight_max(lane);
         let new = PeerClient::new(client_config(in_flight_max, in_flight_max), transport);
         let (closing, closed) = watch::channel(false);
         let dispatch = new.dispatch;
+        let superseded = self.incarnations.superseded(there);
         tokio::spawn(async move {
-            if let Err(error) = dispatch.await {
+            let ended = tokio::select! {
+                ended = dispatch => ended.map_err(|error| error.to_string()),
+                () = superseded => Err("another start of its data directory is known".to_owned()),
+            };
+            if let Err(error) = ended {
                 tracing::debug!(target, lane = lane.name(), %error, "a connection to a peer ended");
             }
             closing.send_replace(true);
@@ -124,29 +130,37 @@ impl PeerDialer {
         Ok(Link { client: new.client, closed })
     }
 
-    /// A peer that knows our id with another data directory says so for as long as we are.
+    /// A peer that knows our id with another data directory, or another start of it, says so for as
+    /// long as we are.
     fn note_not_recognised(&self, error: &ConnectError) {
         if let ConnectError::Handshake { source: HandshakeError::Refused(refusal), .. } = error
-            && *refusal == (Refusal::OtherIncarnation { node_id: self.identity.node_id })
+            && let Refusal::OtherIncarnation { node_id } | Refusal::StaleStart { node_id, .. } =
+                refusal
+            && *node_id == self.identity.node_id
         {
             self.not_recognised.send_replace(Some(refusal.to_string()));
         }
     }
 
     /// The other end has let us in; is it the one we want?
-    fn verify(&self, target: NodeId, there: &Identity) -> Result<(), String> {
+    fn verify(&self, target: NodeId, there: &Identity) -> Result<Caller, String> {
         if (there.cluster_id, there.node_id) != (self.identity.cluster_id, target) {
             return Err(format!(
                 "node {} of cluster {} is there, not node {target}; check the addresses of the members",
                 there.node_id, there.cluster_id
             ));
         }
-        if !self.incarnations.recognise(target, there.incarnation) {
-            return Err(format!(
+        let Identity { incarnation, claim, .. } = *there;
+        let there = Caller { node_id: target, incarnation, claim };
+        match self.incarnations.recognise(&there) {
+            Ok(()) => Ok(there),
+            Err(Refusal::StaleStart { .. }) => Err(format!(
+                "what runs there as node {target} is a copy of its data directory, or one that was put back older; stop it"
+            )),
+            Err(_) => Err(format!(
                 "node {target} came back with another data directory; remove it and add it as a new node"
-            ));
+            )),
         }
-        Ok(())
     }
 }
 

@@ -17,7 +17,7 @@ mod seed;
 pub use calls::{PeerCallError, PeerConnection};
 pub use connections::PeerConnections;
 pub use dialer::{NoPeerObserver, PeerDialer, PeerObserver};
-pub use incarnations::Incarnations;
+pub use incarnations::{Caller, Incarnations};
 pub use messages::{
     AppendReply, AppendRequest, ForwardedWrite, Peer, PeerClient, PeerRefusal, PeerRequest,
     PeerResponse, ServePeer, SnapshotChunk, SnapshotOffer, SnapshotProgress, TransferLeaderRequest,

@@ -7,9 +7,11 @@ use super::peer_service::PeerService;
 use super::service::Door;
 use super::store_service::StoreService;
 use super::store_session::StoreBackend;
-use crate::rpc::peer::{Incarnations, frame_limits};
+use crate::rpc::peer::{Caller, Incarnations, frame_limits};
 use crate::rpc::transport::limits::{ANSWER_FRAME_BYTES_MAX, REQUEST_FRAME_BYTES_MAX};
-use crate::rpc::transport::{FrameLimits, Guard, Hello, Identity, Lane, Refusal, SessionUser};
+use crate::rpc::transport::{
+    FrameLimits, Guard, Hello, Identity, Lane, PeerHello, Refusal, SessionUser,
+};
 
 /// How long frames may be between a client and a node, as the node sees it.
 pub(super) const STORE_FRAME_LIMITS: FrameLimits = FrameLimits {
@@ -101,11 +103,12 @@ impl Door for PeerDoor {
         _user: Option<SessionUser>,
         _remote: SocketAddr,
     ) -> (PeerService, FrameLimits) {
-        match hello.peer() {
-            Some(peer) => (self.service.of_caller(peer.node_id), frame_limits(peer.lane)),
+        let Some(peer) = hello.peer() else {
             // Not let in.
-            None => (self.service.clone(), frame_limits(Lane::Control)),
-        }
+            return (self.service.clone(), frame_limits(Lane::Control));
+        };
+        let service = self.service.for_caller(self.incarnations.clone(), caller_of(peer));
+        (service, frame_limits(peer.lane))
     }
 }
 
@@ -142,25 +145,28 @@ pub(super) fn judge_peer(identity: &Identity, hello: &Hello) -> Result<(), Refus
 /// proven: nobody without the secret speaks for a node.
 pub(super) fn admit_peer(incarnations: &Incarnations, hello: &Hello) -> Result<(), Refusal> {
     let Some(peer) = hello.peer() else { return Err(Refusal::PeersOnly) };
-    if !incarnations.recognise(peer.node_id, peer.incarnation) {
-        return Err(Refusal::OtherIncarnation { node_id: peer.node_id });
-    }
-    Ok(())
+    incarnations.recognise(&caller_of(peer))
+}
+
+fn caller_of(peer: &PeerHello) -> Caller {
+    let PeerHello { node_id, incarnation, claim, .. } = *peer;
+    Caller { node_id, incarnation, claim }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rpc::transport::{Lane, PeerHello};
-    use crate::types::ClusterId;
+    use crate::types::{ClusterId, StartClaim};
 
     const OURS: ClusterId = ClusterId(1);
     const OTHER: ClusterId = ClusterId(2);
-    const IDENTITY: Identity = Identity { cluster_id: OURS, node_id: 1, incarnation: 10 };
+    const IDENTITY: Identity =
+        Identity { cluster_id: OURS, node_id: 1, incarnation: 10, claim: StartClaim::NONE };
     const PEER: PeerHello = PeerHello {
         cluster_id: OURS,
         node_id: 2,
         incarnation: 20,
+        claim: StartClaim::NONE,
         expected_node_id: 1,
         lane: Lane::Control,
     };

@@ -15,13 +15,13 @@ use super::peer_messages::{self, PeerMethod};
 use super::service::Service;
 use crate::actors::{MembershipHandle, RaftHandle, SnapshotHandle};
 use crate::rpc::peer::{
-    AppendReply, AppendRequest, ForwardedWrite, Peer, PeerRefusal, PeerRequest, PeerResponse,
-    SeedReport, SeedRequest, SnapshotChunk, SnapshotOffer, SnapshotProgress, SnapshotStatus,
-    TransferLeaderRequest, VoteReply, VoteRequest,
+    AppendReply, AppendRequest, Caller, ForwardedWrite, Incarnations, Peer, PeerRefusal,
+    PeerRequest, PeerResponse, SeedReport, SeedRequest, SnapshotChunk, SnapshotOffer,
+    SnapshotProgress, SnapshotStatus, TransferLeaderRequest, VoteReply, VoteRequest,
 };
 use crate::rpc::transport::remaining;
 use crate::types::{
-    Answer, ClusterReply, ClusterRequest, LogId, NodeId, NodeStatus, RequestError, Vote,
+    Answer, ClusterReply, ClusterRequest, LogId, NodeStatus, RequestError, Vote,
 };
 
 /// The calls of peers. Clones share the handles.
@@ -30,32 +30,34 @@ pub struct PeerService {
     raft: RaftHandle,
     snapshots: SnapshotHandle,
     members: MembershipHandle,
-    /// Of a connection: tells consensus when it has ended.
-    _caller: Option<Arc<Caller>>,
+    /// Of a connection: who is at the other end.
+    caller: Option<Arc<Connected>>,
 }
 
-/// The peer at the other end of a connection.
-struct Caller {
+/// The peer at the other end of a connection. Tells consensus when it has ended.
+struct Connected {
     raft: RaftHandle,
-    node_id: NodeId,
+    incarnations: Incarnations,
+    caller: Caller,
 }
 
-impl Drop for Caller {
+impl Drop for Connected {
     fn drop(&mut self) {
-        self.raft.peer_hung_up(self.node_id);
+        self.raft.peer_hung_up(self.caller.node_id);
     }
 }
 
 impl PeerService {
     /// Over these handles.
     pub fn new(raft: RaftHandle, snapshots: SnapshotHandle, members: MembershipHandle) -> Self {
-        Self { raft, snapshots, members, _caller: None }
+        Self { raft, snapshots, members, caller: None }
     }
 
-    /// For one connection of this peer, which has ended when the last clone is dropped.
-    pub(super) fn of_caller(&self, node_id: NodeId) -> Self {
-        let caller = Caller { raft: self.raft.clone(), node_id };
-        Self { _caller: Some(Arc::new(caller)), ..self.clone() }
+    /// For one connection of this peer, which has ended when the last clone is dropped, and is closed
+    /// when the peer is recognised no more.
+    pub(super) fn for_caller(&self, incarnations: Incarnations, caller: Caller) -> Self {
+        let connected = Connected { raft: self.raft.clone(), incarnations, caller };
+        Self { caller: Some(Arc::new(connected)), ..self.clone() }
     }
 }
 
@@ -199,6 +201,17 @@ impl Service for PeerService {
 
     fn refusal(method: PeerMethod, error: RequestError) -> Result<PeerResponse, ServerError> {
         peer_messages::refusal(method, error)
+    }
+
+    fn revoked(&self) -> impl Future<Output = ()> + Send + 'static {
+        let superseded =
+            self.caller.as_ref().map(|known| known.incarnations.superseded(known.caller));
+        async move {
+            match superseded {
+                Some(superseded) => superseded.await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     async fn answer(

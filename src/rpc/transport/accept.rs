@@ -267,10 +267,11 @@ pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
 mod tests {
     use super::*;
     use crate::rpc::transport::handshake::{MAGIC, greet};
-    use crate::types::ClusterId;
+    use crate::types::{ClusterId, StartClaim};
 
     const WAIT: Duration = Duration::from_secs(3);
-    const IDENTITY: Identity = Identity { cluster_id: ClusterId(1), node_id: 2, incarnation: 3 };
+    const IDENTITY: Identity =
+        Identity { cluster_id: ClusterId(1), node_id: 2, incarnation: 3, claim: StartClaim::NONE };
 
     #[tokio::test]
     async fn who_is_let_in_learns_who_is_there() {

@@ -35,7 +35,8 @@ use tokio::time::timeout;
 use super::codec::{CodecError, decode, encode_into};
 use super::limits::{HANDSHAKE_BYTES_MAX, PEER_UNACKNOWLEDGED_MAX, WRITE_STALL_TIMEOUT};
 use super::tls_error::TlsError;
-use crate::types::{ClusterId, NodeId};
+use crate::types::error::stale_start;
+use crate::types::{ClusterId, NodeId, StartClaim};
 
 /// The version of the protocol this release speaks.
 pub const PROTOCOL_VERSION: u16 = 2;
@@ -141,6 +142,8 @@ pub struct PeerHello {
     pub node_id: NodeId,
     /// Drawn when its data directory was created: tells a wiped node from the one before.
     pub incarnation: u128,
+    /// Its start: tells a directory that was copied or put back.
+    pub claim: StartClaim,
     /// The node it believes to reach.
     pub expected_node_id: NodeId,
     /// What the connection is for.
@@ -156,6 +159,8 @@ pub struct Identity {
     pub node_id: NodeId,
     /// Drawn when its data directory was created.
     pub incarnation: u128,
+    /// Its start; of no meaning to clients.
+    pub claim: StartClaim,
 }
 
 /// The side that accepted, and how far its state was then.
@@ -284,6 +289,14 @@ pub enum Refusal {
     /// The node knows no user yet.
     #[error("the node is not ready yet: it joins, or its cluster is being founded; try again")]
     NotReady,
+    /// Another start of the node's data directory is known, which this one does not continue.
+    #[error("{}", stale_start(*node_id, *counter))]
+    StaleStart {
+        /// The id.
+        node_id: NodeId,
+        /// The start that was taken last.
+        counter: u64,
+    },
 }
 
 impl Refusal {
@@ -295,6 +308,7 @@ impl Refusal {
             | Self::NewerProtocol { .. }
             | Self::NotThatNode { .. }
             | Self::OtherIncarnation { .. }
+            | Self::StaleStart { .. }
             | Self::PeersOnly
             | Self::ClientsOnly
             | Self::Malformed
@@ -323,6 +337,7 @@ impl Refusal {
             Self::RequestTimeTooSkewed { .. } => "time_too_skewed",
             Self::TlsRequired => "no_tls",
             Self::NotReady => "not_ready",
+            Self::StaleStart { .. } => "stale_start",
         }
     }
 }
@@ -488,6 +503,9 @@ mod tests {
     use super::*;
 
     const CLUSTER: ClusterId = ClusterId(0x0102);
+    const CLAIM: StartClaim =
+        StartClaim { counter: 6, nonce: 9, continues: [8, 0, 0, 0, 0, 0, 0, 0] };
+    const CLAIM_BYTES: &[u8] = b"\x06\x09\x08\0\0\0\0\0\0\0";
 
     #[test]
     fn the_bytes_of_a_hello_never_change() {
@@ -499,19 +517,23 @@ mod tests {
             cluster_id: CLUSTER,
             node_id: 1,
             incarnation: 300,
+            claim: CLAIM,
             expected_node_id: 2,
             lane: Lane::Snapshot,
         }));
-        assert_eq!(peer, b"\x93CHFIRE\n\x00\x02\x00\x08\x01\x82\x02\x01\xac\x02\x02\x02");
+        assert_eq!(peer, b"\x93CHFIRE\n\x00\x02\x00\x12\x01\x82\x02\x01\xac\x02\x06\x09\x08\0\0\0\0\0\0\0\x02\x02");
     }
 
     #[test]
     fn the_bytes_of_a_reply_never_change() {
-        let identity = Identity { cluster_id: CLUSTER, node_id: 3, incarnation: 5 };
+        let identity = Identity { cluster_id: CLUSTER, node_id: 3, incarnation: 5, claim: CLAIM };
         let presence = Presence { identity, time_ms: 300 };
         let name = |name: &str| name.to_owned();
-        let cases: [(Reply, &[u8]); 15] = [
-            (Reply::Welcome(presence), b"\x00\x07\x00\x82\x02\x03\x05\xac\x02"),
+        let cases: [(Reply, &[u8]); 16] = [
+            (
+                Reply::Welcome(presence),
+                b"\x00\x11\x00\x82\x02\x03\x05\x06\x09\x08\0\0\0\0\0\0\0\xac\x02",
+            ),
             (
                 Reply::Refused(Refusal::WrongCluster { asked: ClusterId(9), actual: CLUSTER }),
                 b"\x00\x05\x01\x00\x09\x82\x02",
@@ -538,6 +560,10 @@ mod tests {
                 b"\x00\x06\x01\x0c\x01a\x01b",
             ),
             (Reply::Refused(Refusal::TlsRequired), b"\x00\x02\x01\x0d"),
+            (
+                Reply::Refused(Refusal::StaleStart { node_id: 4, counter: 9 }),
+                b"\x00\x04\x01\x0e\x04\x09",
+            ),
         ];
         for (reply, expected) in cases {
             let bytes = encode_reply(&reply);
@@ -561,16 +587,21 @@ mod tests {
             cluster_id: CLUSTER,
             node_id: 1,
             incarnation: 300,
+            claim: CLAIM,
             expected_node_id: 2,
             lane: Lane::Snapshot,
         };
         let peer = encode_hello(&Hello::SignedPeer { peer, cluster_name: "c".to_owned(), nonce });
-        let expected = [&b"\x03\x82\x02\x01\xac\x02\x02\x02\x01c"[..], &nonce].concat();
+        let expected =
+            [&b"\x03\x82\x02\x01\xac\x02"[..], CLAIM_BYTES, b"\x02\x02\x01c", &nonce].concat();
         assert_eq!(body_of(&peer), expected);
-        let identity = Identity { cluster_id: CLUSTER, node_id: 3, incarnation: 5 };
+        let identity = Identity { cluster_id: CLUSTER, node_id: 3, incarnation: 5, claim: CLAIM };
         let presence = Presence { identity, time_ms: 300 };
         let challenge = encode_reply(&Reply::Challenge { presence, nonce });
-        assert_eq!(body_of(&challenge), [&b"\x02\x82\x02\x03\x05\xac\x02"[..], &nonce].concat());
+        assert_eq!(
+            body_of(&challenge),
+            [&b"\x02\x82\x02\x03\x05"[..], CLAIM_BYTES, b"\xac\x02", &nonce].concat()
+        );
         let confirmed = encode_reply(&Reply::Confirmed { mac });
         assert_eq!(body_of(&confirmed), [&b"\x03"[..], &mac].concat());
         let proof = encode_proof(&Proof { unix_seconds: 300, signature: mac });

@@ -6,10 +6,11 @@ use super::super::methods::CANCEL;
 use super::super::{Accepted, Guard, Hello, Identity, accept, greet_signed};
 use super::*;
 use crate::auth::{CLIENT_SERVICE, SecretKey};
-use crate::types::ClusterId;
+use crate::types::{ClusterId, StartClaim};
 
 const WAIT: Duration = Duration::from_secs(5);
-const IDENTITY: Identity = Identity { cluster_id: ClusterId(1), node_id: 2, incarnation: 3 };
+const IDENTITY: Identity =
+    Identity { cluster_id: ClusterId(1), node_id: 2, incarnation: 3, claim: StartClaim::NONE };
 const PATHS: ServicePaths = ServicePaths {
     methods: &["/chainfire/test/read", "/chainfire/test/write"],
     cancel: "/chainfire/test/cancel",

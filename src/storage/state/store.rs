@@ -1,6 +1,6 @@
 //! The store's handle: opening, reading, waiting, shutting down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
@@ -158,6 +158,11 @@ impl StateStore {
         let head = self.shared.head();
         let member = head.members.get(&node)?;
         Some((member.address.clone(), member.client_addr.clone()))
+    }
+
+    /// The voters, as this node has applied them.
+    pub fn voters(&self) -> BTreeSet<NodeId> {
+        self.shared.head().position.membership.membership().voter_ids().collect()
     }
 
     /// Where each member says that peers reach it.

@@ -19,13 +19,14 @@ use tokio::time::timeout;
 
 use super::{CallerRefused, RequestObserver};
 use crate::rpc::transport::Identity;
-use crate::types::ClusterId;
+use crate::types::{ClusterId, StartClaim};
 
 /// Nothing in these tests takes longer than this unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const CLUSTER: ClusterId = ClusterId(0xC1);
-const IDENTITY: Identity = Identity { cluster_id: CLUSTER, node_id: 1, incarnation: 11 };
+const IDENTITY: Identity =
+    Identity { cluster_id: CLUSTER, node_id: 1, incarnation: 11, claim: StartClaim::NONE };
 
 /// Fails the test when `future` takes too long.
 async fn soon<T>(future: impl Future<Output = T>) -> T {

@@ -15,9 +15,10 @@ use crate::rpc::peer::{
 };
 use crate::rpc::transport::limits::SNAPSHOT_CHUNK_BYTES_MAX;
 use crate::rpc::transport::{Hello, Identity, Lane, accept};
-use crate::types::{LogEntry, LogEntryPayload, LogId, NodeId, Vote};
+use crate::types::{LogEntry, LogEntryPayload, LogId, NodeId, StartClaim, Vote};
 
-const SELF: Identity = Identity { cluster_id: CLUSTER, node_id: 2, incarnation: 22 };
+const SELF: Identity =
+    Identity { cluster_id: CLUSTER, node_id: 2, incarnation: 22, claim: StartClaim::NONE };
 const VOTE: Vote = Vote { term: 1, node_id: 2, committed: true };
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(200);

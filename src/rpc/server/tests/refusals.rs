@@ -10,7 +10,7 @@ use crate::rpc::transport::{
     ConnectError, ConnectOptions, HandshakeError, Hello, Lane, PeerHello, Refusal, connect_store,
     greet,
 };
-use crate::types::ClusterId;
+use crate::types::{ClusterId, StartClaim};
 
 const OTHER: ClusterId = ClusterId(0xC2);
 
@@ -56,6 +56,7 @@ fn peer_hello() -> PeerHello {
         cluster_id: CLUSTER,
         node_id: 2,
         incarnation: 22,
+        claim: StartClaim::NONE,
         expected_node_id: 1,
         lane: Lane::Control,
     }

@@ -20,7 +20,7 @@ use crate::rpc::transport::{
     ServicePaths, ServiceRequest, SessionKeys, StoreConnection, call_context, connect_store,
     greet_signed,
 };
-use crate::types::Principal;
+use crate::types::{Principal, StartClaim};
 
 const NAME: &str = "c";
 
@@ -115,6 +115,7 @@ fn peer_hello() -> PeerHello {
         cluster_id: CLUSTER,
         node_id,
         incarnation,
+        claim: StartClaim::NONE,
         expected_node_id: 1,
         lane: Lane::Control,
     }
@@ -152,7 +153,7 @@ async fn a_key_of_clients_opens_no_port_for_peers_and_the_other_way_round() {
 }
 
 fn dialer(secret: &str) -> PeerConnections {
-    let us = Identity { cluster_id: CLUSTER, node_id: 2, incarnation: 22 };
+    let us = Identity { cluster_id: CLUSTER, node_id: 2, incarnation: 22, claim: StartClaim::NONE };
     let credentials = Some(signer(PEER_KEY_ID, secret, NAME, PEER_SERVICE));
     PeerConnections::new(PeerDialer { credentials, ..PeerDialer::new(us) })
 }
@@ -165,7 +166,7 @@ async fn a_node_with_another_cluster_key_is_refused_by_name_and_claims_no_identi
     assert!(error.contains("another cluster key"), "{error}");
     server.counts.reaches("peer signature_does_not_match", 1).await;
     // The impostor claimed to be node 2 with another data directory; the real one is let in.
-    let us = Identity { cluster_id: CLUSTER, node_id: 2, incarnation: 99 };
+    let us = Identity { cluster_id: CLUSTER, node_id: 2, incarnation: 99, claim: StartClaim::NONE };
     let credentials = Some(signer(PEER_KEY_ID, "peers", NAME, PEER_SERVICE));
     let real = PeerConnections::new(PeerDialer { credentials, ..PeerDialer::new(us) });
     let lane = real.peer(1, &server.address, Lane::Control);

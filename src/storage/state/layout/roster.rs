@@ -32,7 +32,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::types::{JoinPhase, JoinProgress, JoinRecord, JoinRequest, JoinTarget, LogId};
+    use crate::types::{
+        Claim, JoinPhase, JoinProgress, JoinRecord, JoinRequest, JoinTarget, LogId,
+    };
 
     #[test]
     fn the_bytes_are_pinned() {
@@ -69,6 +71,7 @@ mod tests {
             leaving: BTreeMap::from([(2, true)]),
             joins: BTreeMap::from([(5, join)]),
             formats: BTreeMap::from([(4, 3)]),
+            claims: BTreeMap::from([(2, Claim { counter: 3, nonce: 300 })]),
         };
         let bytes = encode_roster(&roster);
         let expected = [
@@ -76,6 +79,7 @@ mod tests {
             &[5, 4, 0xac, 2, 1, b'n', 1, b'p', 1, b'c', 1, 1, 3],
             &[6, 3, 2, 1, 9, 1, 3, 9, 1, 1, 7, 1, 1, b'f', 1, 8],
             &[1, 4, 3],
+            &[1, 2, 3, 0xac, 2],
         ];
         assert_eq!(bytes[envelope::ENVELOPE_BYTES..], expected.concat());
         assert_eq!(decode_roster(&bytes), Ok(roster));
