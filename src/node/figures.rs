@@ -3,7 +3,7 @@
 use crate::actors::{NodeHandles, SEEDING_STAGES};
 use crate::storage::log::LogStore;
 use crate::storage::state::StateStore;
-use crate::telemetry::{DatabaseFigures, JoinFigures, NodeMetrics, RaftFigures};
+use crate::telemetry::{DatabaseFigures, JoinFigures, NodeMetrics, PeerProgress, RaftFigures};
 use crate::types::{Distrust, JoinPhase};
 
 /// Registers the sources of everything that is read rather than counted.
@@ -21,6 +21,7 @@ pub(super) fn register(
             metrics.mailbox_depth(actor, depth);
         }
         joins(metrics, &handles);
+        followers(metrics, &handles);
         let reasons = handles.raft.trust().reasons();
         for name in Distrust::NAMES {
             metrics.untrusted(name, reasons.iter().any(|reason| reason.name() == name));
@@ -46,6 +47,21 @@ pub(super) fn register(
             metrics.unsettled_versions(stats.unsettled_versions);
         }
     });
+}
+
+/// How far each follower is, on the leader; elsewhere and of those who left, nothing.
+fn followers(metrics: &NodeMetrics, handles: &NodeHandles) {
+    let me = handles.raft.node().node_id;
+    let followers = handles.raft.followers();
+    for member in handles.raft.members().into_iter().filter(|member| member.id != me) {
+        let known = followers.iter().find(|follower| follower.node_id == member.id);
+        let figures = known.map_or_else(PeerProgress::default, |follower| PeerProgress {
+            match_index: follower.match_index,
+            lag_entries: follower.lag_entries,
+            unheard: follower.unheard,
+        });
+        metrics.follower(member.id, &figures);
+    }
 }
 
 /// The joins: by stage, which the leader knows more of than others, and how far each is on the

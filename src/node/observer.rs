@@ -70,6 +70,10 @@ impl PeerObserver for Observer {
         self.metrics.consensus_snapshot_sent(peer);
     }
 
+    fn lost_entries(&self, peer: NodeId) {
+        self.metrics.follower_lost_entries(peer);
+    }
+
     fn failed(&self, peer: NodeId, _: Lane, _: &'static str) {
         self.metrics.peer_failed(peer);
     }

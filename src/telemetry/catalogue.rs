@@ -337,6 +337,30 @@ pub const CONSENSUS_SNAPSHOTS_SENT: Metric = counter(
     "chainfire_consensus_snapshots_sent_total",
     "Snapshots that consensus gave to a member whose log had fallen behind; joins need none.",
 );
+/// Label: `peer`, the follower's id. On the leader; 0 elsewhere.
+pub const FOLLOWER_MATCH_INDEX: Metric = gauge(
+    "chainfire_raft_follower_match_index",
+    Unit::Count,
+    "Index of the last log entry that the follower is known to hold; 0 unless this node leads.",
+);
+/// Label: `peer`, the follower's id. On the leader; 0 elsewhere.
+pub const FOLLOWER_LAG_ENTRIES: Metric = gauge(
+    "chainfire_raft_follower_lag_entries",
+    Unit::Count,
+    "Entries of the leader's log that the follower lacks; 0 unless this node leads.",
+);
+/// Label: `peer`, the follower's id. On the leader; 0 elsewhere.
+pub const FOLLOWER_UNHEARD_SECONDS: Metric = gauge(
+    "chainfire_raft_follower_unheard_seconds",
+    Unit::Seconds,
+    "How long ago the follower answered the leader last, or since when it leads; 0 unless this \
+     node leads.",
+);
+/// Label: `peer`, the follower's id.
+pub const FOLLOWER_LOST_ENTRIES: Metric = counter(
+    "chainfire_raft_follower_lost_entries_total",
+    "How often a follower was found to hold less of the log than it had acknowledged.",
+);
 /// Label: `stage`, the phase, or what the leader knows of the phase `seeding`: `exporting`,
 /// `transferring`, `applying`, `applied`, `failing`.
 pub const JOINS_OPEN: Metric =
@@ -425,6 +449,10 @@ pub const ALL: &[Metric] = &[
     SCRUBBED_BYTES,
     SCRUBS,
     SCRUB_SECONDS,
+    FOLLOWER_MATCH_INDEX,
+    FOLLOWER_LAG_ENTRIES,
+    FOLLOWER_UNHEARD_SECONDS,
+    FOLLOWER_LOST_ENTRIES,
     SNAPSHOT_RECEIVED_BYTES,
     JOINS_OPEN,
     JOINS_ENDED,

@@ -21,6 +21,6 @@ mod tls;
 
 pub use audit::{AuditCaller, AuditLog, AuditRecord, Decision};
 pub use node_metrics::{
-    DamageKind, DatabaseFigures, JoinFigures, NodeMetrics, RaftFigures, SnapshotKind,
+    DamageKind, DatabaseFigures, JoinFigures, NodeMetrics, PeerProgress, RaftFigures, SnapshotKind,
     UPKEEP_INTERVAL, UpkeepTask,
 };

@@ -130,6 +130,17 @@ pub struct JoinFigures {
     pub tail_entries: u64,
 }
 
+/// How far a follower is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PeerProgress {
+    /// The last entry that it is known to hold.
+    pub match_index: u64,
+    /// Entries that it lacks.
+    pub lag_entries: u64,
+    /// How long ago it answered last.
+    pub unheard: Duration,
+}
+
 /// What happened to a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SnapshotKind {
@@ -414,6 +425,25 @@ impl NodeMetrics {
     pub fn consensus_snapshot_sent(&self, peer: NodeId) {
         let labels = node_label("peer", peer);
         counter(&self.inner.recorder, &c::CONSENSUS_SNAPSHOTS_SENT, labels).increment(1);
+    }
+
+    /// A follower was found to hold less of the log than it had acknowledged.
+    pub fn follower_lost_entries(&self, peer: NodeId) {
+        let labels = node_label("peer", peer);
+        counter(&self.inner.recorder, &c::FOLLOWER_LOST_ENTRIES, labels).increment(1);
+    }
+
+    /// Sets how far a follower is; all 0 on a node that does not lead.
+    pub fn follower(&self, peer: NodeId, figures: &PeerProgress) {
+        let set = |metric, value: f64| {
+            gauge(&self.inner.recorder, metric, node_label("peer", peer)).set(value);
+        };
+        set(&c::FOLLOWER_MATCH_INDEX, figures.match_index as f64);
+        set(&c::FOLLOWER_LAG_ENTRIES, figures.lag_entries as f64);
+        set(&c::FOLLOWER_UNHEARD_SECONDS, figures.unheard.as_secs_f64());
+        // So that the first one is an increase.
+        counter(&self.inner.recorder, &c::FOLLOWER_LOST_ENTRIES, node_label("peer", peer))
+            .increment(0);
     }
 
     /// A piece of a snapshot was received from another node.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::catalogue::{self, Kind};
-use super::{DatabaseFigures, JoinFigures, NodeMetrics, RaftFigures, SnapshotKind};
+use super::{DatabaseFigures, JoinFigures, NodeMetrics, PeerProgress, RaftFigures, SnapshotKind};
 
 /// Touches every metric that appears only once it was used.
 fn busy_metrics() -> NodeMetrics {
@@ -32,6 +32,7 @@ fn busy_metrics() -> NodeMetrics {
     metrics.tls_reloaded("client", "ok");
     metrics.untrusted("verifying", true);
     metrics.space(&crate::types::SpaceUse::default(), 0);
+    metrics.follower(2, &PeerProgress::default());
     metrics
 }
 

@@ -12,8 +12,8 @@ use chainfire::rpc::transport::{
 use chainfire::types::limits::SESSION_ANSWERS_MAX;
 use chainfire::types::{
     Answer, ClientId, ClusterId, KeyRange, KeyValue, Member, NodeRole, NodeStatus, Operation,
-    OperationError, PutAnswer, RangeAnswer, RangeRequest, RequestError, RequestId, SpaceUse, StartClaim,
-    TxnAnswer, TxnRequest,
+    OperationError, PutAnswer, RangeAnswer, RangeRequest, RequestError, RequestId, SpaceUse,
+    StartClaim, TxnAnswer, TxnRequest,
 };
 use futures_util::StreamExt;
 use tarpc::context::Context;

@@ -17,9 +17,11 @@ mod fallen_behind;
 mod filled_by_hand;
 mod founding;
 mod http;
+mod identity;
 mod join;
 #[cfg(debug_assertions)]
 mod join_faults;
+mod lost_entries;
 mod membership;
 mod packages;
 mod pause;

@@ -68,6 +68,8 @@ pub(super) struct Shared {
     /// What is heard of the leader.
     pub(super) leader: LeaderWatch,
     pub(super) others: OtherMembers,
+    /// Since when this node leads, as far as it was looked at.
+    pub(super) leads_since: std::sync::Mutex<Option<std::time::Instant>>,
     /// Held for reading by each append under way, for writing while a snapshot is installed.
     pub(super) install_gate: tokio::sync::RwLock<()>,
 }

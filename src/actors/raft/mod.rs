@@ -3,7 +3,8 @@
 //! Reading order: [`handle`](RaftHandle) (what the rest of the node sees), `propose` and
 //! `read_index` (the two paths of a client's request), `protocol` (what peers call), `network`
 //! (what openraft calls on peers) with `pipeline` (appends over a distance), `pulse` (the leader's
-//! heartbeats), `failover` (standing when the leader is silent or gone), `install` and `seeding` (receiving and giving snapshots), `actor` (who keeps it
+//! heartbeats), `followers` (what a leader knows of them), `failover` (standing when the leader is
+//! silent or gone), `install` and `seeding` (receiving and giving snapshots), `actor` (who keeps it
 //! healthy), and the pure decisions `retention`, `clock` and `config`.
 
 mod actor;
@@ -13,6 +14,7 @@ mod continuity;
 mod deletes;
 mod failover;
 mod formats;
+mod followers;
 mod handle;
 mod install;
 mod membership;

@@ -7,6 +7,7 @@
 //!   snapshot lane: none waits behind another.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{Stream, unfold};
@@ -19,6 +20,7 @@ use openraft::raft::{
 };
 use openraft::{EntryPayload, RaftNetworkFactory};
 
+use super::followers::{Acknowledged, AllAcknowledged, Sent};
 use super::pipeline::Pipeline;
 use crate::actors::snapshot::Pace;
 use crate::actors::snapshot::send::{self, SendError};
@@ -45,12 +47,13 @@ const BACKOFF_MAX: Duration = Duration::from_millis(500);
 pub(super) struct Network {
     peers: PeerConnections,
     pace: Pace,
+    acknowledged: AllAcknowledged,
 }
 
 impl Network {
     /// Over these connections; snapshots no faster than `pace`.
     pub(super) fn new(peers: PeerConnections, pace: Pace) -> Self {
-        Self { peers, pace }
+        Self { peers, pace, acknowledged: AllAcknowledged::default() }
     }
 
     fn connection(&self, target: NodeId, node: &PeerAddress, entries: Lane) -> PeerNetwork {
@@ -60,6 +63,7 @@ impl Network {
             entries,
             peers: self.peers.clone(),
             pace: self.pace.clone(),
+            acknowledged: self.acknowledged.by(target),
         }
     }
 }
@@ -84,11 +88,29 @@ pub(super) struct PeerNetwork {
     entries: Lane,
     peers: PeerConnections,
     pace: Pace,
+    acknowledged: Arc<Acknowledged>,
 }
 
 impl PeerNetwork {
     fn lane(&self, lane: Lane) -> PeerConnection {
         self.peers.peer(self.target, &self.address, lane)
+    }
+
+    /// Takes in what the peer answered to an append, and tells when it holds less than it had
+    /// acknowledged: openraft looks anew for where the logs agree.
+    fn note_answer(
+        &self,
+        sent: &Sent,
+        response: &raft::AppendEntriesResponse<TypeConfig>,
+        lane: &PeerConnection,
+    ) {
+        if let Some((acknowledged, lacks)) = self.acknowledged.answered(sent, response) {
+            lane.note_lost_entries();
+            tracing::warn!(
+                peer = self.target, %acknowledged, %lacks,
+                "the follower holds less of the log than it acknowledged; it is given it again"
+            );
+        }
     }
 }
 
@@ -103,8 +125,11 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         let lane = self.lane(self.entries);
         // To a heartbeat's answer openraft does not listen for longer.
         let limit = lane.append_limit().min(option.hard_ttl());
+        let sent = self.acknowledged.sends(&rpc);
         let reply = lane.append(append_request(&rpc), limit).await.map_err(failed)?;
-        Ok(append_response(reply))
+        let response = append_response(reply);
+        self.note_answer(&sent, &response, &lane);
+        Ok(response)
     }
 
     fn stream_append<'s, S>(
@@ -215,10 +240,12 @@ impl PeerNetwork {
         let before = rpc.prev_log_id;
         let last = rpc.entries.last().map(|entry| entry.log_id).or(before);
         let lane = self.lane(Lane::Append);
-        let sent = lane.append(append_request(&rpc), lane.append_limit()).await;
-        match sent.map(append_response) {
+        let sent = self.acknowledged.sends(&rpc);
+        let reply = lane.append(append_request(&rpc), lane.append_limit()).await;
+        match reply.map(append_response) {
             Err(error) => (false, Err(failed(error))),
             Ok(response) => {
+                self.note_answer(&sent, &response, &lane);
                 let result = response.into_stream_result(before, last);
                 (result.as_ref().is_ok_and(|up_to| *up_to == last), Ok(result))
             }

@@ -85,6 +85,7 @@ pub async fn start(parts: ConsensusParts) -> Result<RaftHandle, ConsensusError> 
         proposals: ProposalCounts::default(),
         leader: LeaderWatch::new(Timings::new(&parts.config)),
         others: OtherMembers::default(),
+        leads_since: std::sync::Mutex::default(),
         install_gate: tokio::sync::RwLock::new(()),
     };
     let raft = RaftHandle { shared: Arc::new(shared) };

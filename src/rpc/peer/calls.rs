@@ -100,6 +100,11 @@ impl PeerConnection {
         self.link.dialer().observer.consensus_snapshot_sent(self.link.target);
     }
 
+    /// The peer holds less of the log than it had acknowledged: counted.
+    pub fn note_lost_entries(&self) {
+        self.link.dialer().observer.lost_entries(self.link.target);
+    }
+
     /// Asks for a vote.
     pub async fn vote(
         &self,

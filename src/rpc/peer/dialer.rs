@@ -33,6 +33,11 @@ pub trait PeerObserver: Send + Sync + 'static {
         let _ = peer;
     }
 
+    /// A follower turned out to hold less of the log than it had acknowledged.
+    fn lost_entries(&self, peer: NodeId) {
+        let _ = peer;
+    }
+
     /// A call had no answer: the peer could not be reached, or the connection was lost.
     fn failed(&self, peer: NodeId, lane: Lane, method: &'static str) {
         let _ = (peer, lane, method);

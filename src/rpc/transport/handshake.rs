@@ -562,7 +562,7 @@ mod tests {
             (Reply::Refused(Refusal::TlsRequired), b"\x00\x02\x01\x0d"),
             (
                 Reply::Refused(Refusal::StaleStart { node_id: 4, counter: 9 }),
-                b"\x00\x04\x01\x0e\x04\x09",
+                b"\x00\x04\x01\x0f\x04\x09",
             ),
         ];
         for (reply, expected) in cases {
