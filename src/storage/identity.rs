@@ -1,8 +1,9 @@
 //! Which node of which cluster a data directory belongs to.
 //!
-//! Drawn when the directory is created and checked on every call between peers: a node that finds
-//! itself with the directory of another cluster, or of another node, is told so before it can say
-//! anything to a quorum.
+//! Drawn when the directory is created and checked on every connection between peers: a node that
+//! finds itself with the directory of another cluster, or of another node, is told so before it can
+//! say anything to a quorum. A copy of the directory has the same identity: which of the two may go
+//! on, and that one was not put back older, is what each start claims anew (`claim`).
 
 use std::path::Path;
 
@@ -23,8 +24,8 @@ pub struct Identity {
     pub cluster_id: ClusterId,
     /// The node's id in it, never used twice.
     pub node_id: NodeId,
-    /// 128 random bits drawn with the directory: two directories that claim one node id (a backup
-    /// restored beside the original, a wiped node started anew) differ in it.
+    /// 128 random bits drawn with the directory: a wiped node that is started anew under its id differs
+    /// in it from the one before.
     pub incarnation: u128,
     /// The node's name, as its operator gave it.
     pub name: String,

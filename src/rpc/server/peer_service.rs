@@ -20,9 +20,7 @@ use crate::rpc::peer::{
     SnapshotProgress, SnapshotStatus, TransferLeaderRequest, VoteReply, VoteRequest,
 };
 use crate::rpc::transport::remaining;
-use crate::types::{
-    Answer, ClusterReply, ClusterRequest, LogId, NodeStatus, RequestError, Vote,
-};
+use crate::types::{Answer, ClusterReply, ClusterRequest, LogId, NodeStatus, RequestError, Vote};
 
 /// The calls of peers. Clones share the handles.
 #[derive(Clone)]
