@@ -134,7 +134,12 @@ impl Door for Agrees {
     }
 
     fn identity(&self) -> Identity {
-        Identity { cluster_id: ClusterId(1), node_id: 1, incarnation: 1 }
+        Identity {
+            cluster_id: ClusterId(1),
+            node_id: 1,
+            incarnation: 1,
+            claim: chainfire::types::StartClaim::NONE,
+        }
     }
 
     fn judge(&self, _: &Hello) -> Result<(), Refusal> {
