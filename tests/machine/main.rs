@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod access;
+mod bounded;
 mod broken_state;
 mod compaction;
 mod limits;

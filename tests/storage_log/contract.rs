@@ -239,6 +239,30 @@ async fn entries_to_apply_that_were_purged_are_an_error_and_not_a_gap() {
 }
 
 #[tokio::test]
+async fn entries_to_apply_are_read_in_pages_of_a_bounded_size() {
+    for options in [SMALL, ALL_FROM_DISK] {
+        let directory = tempfile::tempdir().unwrap();
+        let (log, _watch) = open(directory.path(), options).unwrap();
+        let large = |index| entry(1, index, 5_000);
+        append(&log, (0..50).map(large).collect()).await.unwrap();
+        let mut reader = log.reader();
+        let streamed: Vec<_> =
+            reader.entries_stream(3..50).await.map(Result::unwrap).collect().await;
+        assert_eq!(indexes(&streamed), (3..50).collect::<Vec<_>>());
+        let none: Vec<_> = reader.entries_stream(50..60).await.collect().await;
+        assert!(none.is_empty());
+
+        // What is appended after the call is not part of it, though its pages are read later.
+        let mut stream = reader.entries_stream(40..100).await;
+        let first = stream.next().await.unwrap().unwrap();
+        append(&log, (50..55).map(large).collect()).await.unwrap();
+        let rest: Vec<_> = stream.map(Result::unwrap).collect().await;
+        assert_eq!(first.log_id.index, 40);
+        assert_eq!(indexes(&rest), (41..50).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
 async fn what_is_known_to_be_committed_rides_on_the_next_write() {
     let directory = tempfile::tempdir().unwrap();
     let steps = Arc::new(Steps::default());

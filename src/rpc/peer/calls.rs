@@ -271,7 +271,7 @@ impl PeerConnection {
         PeerCallError: From<E>,
     {
         let unreachable = |reason: &str| PeerCallError::Unreachable { reason: reason.to_owned() };
-        let Some(_place) = self.link.admit() else {
+        let Some(_place) = self.link.place(deadline).await else {
             return Err(unreachable("too many calls are in flight"));
         };
         let link = self.link.link(deadline).await.map_err(|reason| unreachable(&reason))?;

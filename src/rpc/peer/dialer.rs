@@ -182,7 +182,8 @@ fn reason_of(error: &ConnectError) -> String {
     }
 }
 
-/// Most calls in flight on one lane; one more fails at once.
+/// Most calls in flight on one lane; one more waits its turn on the append lane, and fails at once on the
+/// others.
 pub(super) fn in_flight_max(lane: Lane) -> usize {
     match lane {
         // Forwarded requests: as many as a follower's clients have in flight.

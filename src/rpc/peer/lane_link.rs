@@ -68,9 +68,17 @@ impl LaneLink {
         self.round_trip.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for one more call; none when too many are in flight.
-    pub(super) fn admit(&self) -> Option<SemaphorePermit<'_>> {
-        self.in_flight.try_acquire().ok()
+    /// A place for one more call; none when too many are in flight. On the append lane, which
+    /// carries forwarded writes, a call waits its turn: the requests that a node admits bound how
+    /// many wait.
+    pub(super) async fn place(&self, deadline: Instant) -> Option<SemaphorePermit<'_>> {
+        match self.in_flight.try_acquire() {
+            Ok(place) => Some(place),
+            Err(_) if self.lane == Lane::Append => {
+                timeout_at(deadline, self.in_flight.acquire()).await.ok()?.ok()
+            }
+            Err(_) => None,
+        }
     }
 
     /// The open connection, made if need be; else why there is none.

@@ -60,16 +60,11 @@ impl RaftLogReader<TypeConfig> for LogReader {
         let readable = readable(&state);
         let start = first_of(&range);
         let purged = state.purged.is_some() && start < readable.start.min(end_of(&range));
-        let entries = if purged {
-            Err(shared.tables.missing(start))
-        } else {
-            read(shared, state, intersection(&range, &readable), usize::MAX)
-        };
-        let items = match entries {
-            Ok(entries) => entries.into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(shared.read_failed(error))],
-        };
-        stream::iter(items)
+        let range = intersection(&range, &readable);
+        drop(state);
+        let failed = purged.then(|| shared.read_failed(shared.tables.missing(start)));
+        let page = Vec::new().into_iter();
+        stream::iter(Pages { inner: Arc::clone(&self.inner), range, page, failed })
     }
 
     async fn read_vote(&mut self) -> Result<Option<RaftVote>, io::Error> {
@@ -90,6 +85,63 @@ impl RaftLogReader<TypeConfig> for LogReader {
         }
         let bytes_max = shared.options.read_bytes_max;
         read(shared, state, range, bytes_max).map_err(|error| shared.read_failed(error))
+    }
+}
+
+/// A range of committed entries, read in pages: however much is to be applied, a bounded part of it
+/// is in memory. Ends at the first entry that cannot be read.
+struct Pages {
+    inner: Arc<Inner>,
+    /// What was not read yet.
+    range: Range<u64>,
+    page: std::vec::IntoIter<RaftEntry>,
+    /// Told before anything else.
+    failed: Option<io::Error>,
+}
+
+impl Pages {
+    /// The next entries, and at least one: what is committed is neither truncated nor, before it is
+    /// applied, purged.
+    fn read(&mut self) -> Result<Vec<RaftEntry>, StorageError> {
+        let shared = &self.inner.shared;
+        let state = shared.lock();
+        if self.range.start < state.first_index {
+            return Err(shared.tables.missing(self.range.start));
+        }
+        let bytes_max = shared.options.read_bytes_max;
+        let page = read(shared, state, self.range.clone(), bytes_max)?;
+        if page.is_empty() {
+            return Err(shared.tables.missing(self.range.start));
+        }
+        self.range.start += page.len() as u64;
+        Ok(page)
+    }
+}
+
+impl Iterator for Pages {
+    type Item = Result<RaftEntry, io::Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(error) = self.failed.take() {
+            self.range.start = self.range.end;
+            return Some(Err(error));
+        }
+        if let Some(entry) = self.page.next() {
+            return Some(Ok(entry));
+        }
+        if self.range.is_empty() {
+            return None;
+        }
+        match self.read() {
+            Ok(page) => {
+                self.page = page.into_iter();
+                self.page.next().map(Ok)
+            }
+            Err(error) => {
+                self.range.start = self.range.end;
+                Some(Err(self.inner.shared.read_failed(error)))
+            }
+        }
     }
 }
 
