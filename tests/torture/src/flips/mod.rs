@@ -41,7 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(25);
 const NAMING: Duration = Duration::from_secs(2);
 const KINDS: [FileKind; 4] =
     [FileKind::State, FileKind::Log, FileKind::Journal, FileKind::Snapshot];
-const CONFIG: &str = "[raft]\nsnapshot_every_entries = 100\nlog_kept_entries = 60\n";
+const CONFIG: &str =
+    "[raft]\nsnapshot_every_entries = 60\nlog_kept_entries = 30\nlog_bytes_max = 131072\n";
 /// Words with which a node names damage, in lower case.
 const NAMES: [&str; 8] = [
     "damage",
