@@ -62,7 +62,8 @@ impl Worker {
         let now = self.world.now();
         op.outcome = match result {
             Ok(_) => Outcome::Ok,
-            Err(Error::Unknown { .. }) => Outcome::Unknown,
+            // Applied, and what it returned is lost: less is noted than could be, and nothing wrong.
+            Err(Error::Unknown { .. } | Error::Applied { .. }) => Outcome::Unknown,
             Err(Error::Failed(failed)) => {
                 op.note = Some(failed.to_string());
                 Outcome::Failed
