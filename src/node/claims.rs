@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use super::{OpenStorage, StartError};
 use crate::actors::Trust;
-use crate::storage::log::LogStore;
+use crate::storage::log::{LogStore, is_log_damage, rebuild};
 use crate::storage::state::StateStore;
 use crate::storage::{DataDir, FatalSink, StartedClaim, StorageError};
 use crate::types::{Distrust, NodeId, Roster};
@@ -100,6 +100,30 @@ impl Claiming {
             self.trust.regain(Distrust::LogLostEntries { until: None }.name());
         }
     }
+}
+
+/// Whether a log that does not open can be made anew: others have what is lost with it, and the state
+/// holds the rest.
+pub(super) fn can_rebuild_log(damage: &StorageError, state: &StateStore, node_id: NodeId) -> bool {
+    let voters = state.voters();
+    let others_have_it = !voters.is_empty() && !is_only_voter(&voters, node_id);
+    is_log_damage(damage) && others_have_it && state.applied().borrow().log_id.is_some()
+}
+
+/// Makes the log anew behind the state. Blocks.
+pub(super) fn rebuild_log(
+    directory: &DataDir,
+    map_bytes: u64,
+    state: &StateStore,
+    damage: &StorageError,
+) -> Result<(), StorageError> {
+    let Some(applied) = state.applied().borrow().log_id else { return Ok(()) };
+    tracing::error!(
+        %damage, applied = applied.index,
+        "the log is damaged: it is made anew behind the state, and the node does not vote until a \
+         leader has given it again what it may have acknowledged since"
+    );
+    rebuild(&directory.log_path(), map_bytes, applied, damage)
 }
 
 /// Whether nothing says that the node was started elsewhere than where its state knows it.

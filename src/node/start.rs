@@ -565,7 +565,7 @@ fn open_blocking(
         read_bytes_max: to_usize(config.raft.append_bytes_max),
         ..LogOptions::default()
     };
-    let log = LogStore::open(&directory, log_options, fatal.clone(), hooks.clone())?;
+    let log = LogStore::open(&directory, log_options, fatal.clone(), hooks.clone());
     let state_options = StateOptions {
         map_bytes: config.storage.state_map_bytes,
         quota_bytes: config.storage.quota_bytes,
@@ -574,7 +574,14 @@ fn open_blocking(
         scrub_rest: Duration::from_secs(config.storage.scrub_rest_s),
         ..StateOptions::default()
     };
-    let state = StateStore::open(&directory, state_options, fatal, hooks)?;
+    let state = StateStore::open(&directory, state_options, fatal.clone(), hooks.clone())?;
+    let log = match log {
+        Err(damage) if claims::can_rebuild_log(&damage, &state, identity.node_id) => {
+            claims::rebuild_log(&directory, log_options.map_bytes, &state, &damage)?;
+            LogStore::open(&directory, log_options, fatal, hooks)?
+        }
+        log => log?,
+    };
     Ok((OpenStorage { directory, log, state }, identity))
 }
 

@@ -107,3 +107,31 @@ async fn a_leader_notices_a_follower_that_lost_what_it_acknowledged_and_gives_it
     let found = cluster.client_of(follower).get(key.clone()).await.expect("answered");
     assert!(found.is_some(), "it has the write again");
 }
+
+/// The log's tables of a follower, zeroed: its vote and its state are what is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_whose_log_is_damaged_makes_it_anew_behind_its_state() {
+    let mut cluster = Cluster::start(3);
+    cluster.client().put("before", "value").await.expect("acknowledged");
+    cluster.wait_converged().await;
+    let leader = cluster.leader().await;
+    let (follower, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    assert!(cluster.nodes[follower].terminate().success());
+    let database = cluster.nodes[follower].data_dir.join("log").join("data.mdb");
+    let bytes = std::fs::metadata(&database).expect("it has a log").len();
+    let zeros = vec![0; usize::try_from(bytes.min(1 << 20)).expect("small")];
+    std::fs::write(&database, zeros).expect("writable");
+    cluster.client().put("meanwhile", "value").await.expect("acknowledged");
+    cluster.nodes[follower].restart();
+    assert!(cluster.nodes[follower].log().contains("it is made anew behind the state"));
+    cluster.wait_converged().await;
+    // It votes and counts again.
+    cluster.nodes[leader].kill();
+    cluster.client().put("after", "value").await.expect("acknowledged");
+    for place in [follower, other] {
+        for key in ["before", "meanwhile", "after"] {
+            let found = cluster.client_of(place).get(key).await.expect("answered");
+            assert!(found.is_some(), "node {place} has {key}");
+        }
+    }
+}

@@ -92,6 +92,21 @@ fn flip_in_journal(directory: &Path, segment: usize, block: usize) {
     std::fs::write(&path, bytes).unwrap();
 }
 
+#[tokio::test]
+async fn damage_that_a_read_found_is_named_at_the_next_start_before_anything_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let (log, _watch) = open(directory.path(), SMALL).unwrap();
+    append(&log, entries(7, 0..50)).await.unwrap();
+    drop(log);
+    flip(directory.path(), &[7u64.to_be_bytes(), 31u64.to_be_bytes()].concat(), 3);
+    let (log, _watch) = open(directory.path(), SMALL).unwrap();
+    read(&log, 20..40).await.unwrap_err();
+    drop(log);
+    let message = open(directory.path(), SMALL).unwrap_err().to_string();
+    assert!(message.starts_with("the log in "), "{message}");
+    assert!(message.contains("log entry 31 in "), "{message}");
+}
+
 /// A directory as a crash leaves it: the journal holds three appends that the tables do not.
 async fn crashed() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
@@ -205,7 +220,8 @@ async fn a_file_that_is_no_database_is_named() {
     drop(open(directory.path(), SMALL).unwrap());
     std::fs::write(database(directory.path()), vec![7; 100_000]).unwrap();
     let message = open(directory.path(), SMALL).unwrap_err().to_string();
-    assert!(message.starts_with("cannot open the database in "), "{message}");
+    assert!(message.starts_with("the database in "), "{message}");
+    assert!(message.contains("is not one of LMDB's"), "{message}");
 }
 
 #[tokio::test]

@@ -40,7 +40,8 @@
 //! - **Damage is never taken for an end.** What of the journal is whole before a damaged record
 //!   counts; the log remembers durably that it lost something acknowledged ([`LogStore::lost`])
 //!   until it is told that the node has it again. Anything else that must be there and is not, or
-//!   is not what was written, is refused by name.
+//!   is not what was written, is refused by name; whoever has a state can make a log behind it
+//!   (`rebuild`).
 //! - **What was applied is never cut off**: such a truncation fails, and failure is final.
 //!
 //! `save_committed` never waits for the disk: the index rides on the next write. After a
@@ -54,6 +55,7 @@ mod journal;
 mod meta_layout;
 mod options;
 mod reader;
+mod rebuild;
 mod reset;
 mod shared;
 mod stats;
@@ -71,6 +73,7 @@ use std::thread::JoinHandle;
 pub use meta_layout::LostRecord;
 pub use options::LogOptions;
 pub use reader::LogReader;
+pub(crate) use rebuild::{is_log_damage, rebuild};
 pub(super) use reset::reset;
 pub use stats::LogStats;
 
@@ -118,6 +121,7 @@ impl LogStore {
             tracing::warn!("the last run died by a fault: verifying the log before it is used");
             verify_pages(&path)?;
         }
+        rebuild::check_undamaged(&path)?;
         let tables = LogTables::open(&path, &options)?;
         let new = tables.is_new()?;
         let (slots, vote) = VoteSlots::open(&path, new)?;

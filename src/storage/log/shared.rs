@@ -16,6 +16,7 @@ use openraft::storage::IOFlushed;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::super::{FatalSink, StorageError};
+use super::rebuild;
 use super::tables::{LogTables, Recovered};
 use super::tail::{self, Tail};
 use super::write::{Task, Waiting, Write};
@@ -354,7 +355,13 @@ impl Shared {
     }
 
     /// A read failed: openraft cannot go on without what it asked for, so neither can the node.
+    /// What it found damaged the next start must not find again by the same read.
     pub(super) fn read_failed(&self, error: StorageError) -> std::io::Error {
+        let error = match error.is_damage() {
+            true => rebuild::note_damage(self.tables.environment().path(), &error).err(),
+            false => None,
+        }
+        .unwrap_or(error);
         let error = Arc::new(error);
         self.fatal.report(error.clone());
         std::io::Error::other(error)
