@@ -177,10 +177,10 @@ fn commands_are_encoded_as_pinned() {
             ),
         ),
         (
-            Operation::ContinueDelete { revision: 300 },
+            Operation::ContinueDelete { revision: 300, keys: 7 },
             concat!(
                 "010100909eb8e8c0e1828589909cb0d080c1818202ac02ab0205904e05616c69636505c0843d07ac",
-                "02"
+                "0207"
             ),
         ),
     ];

@@ -93,8 +93,8 @@ fn execute<V: StateView>(
             delete_range(&mut draft, request, &mut budget).map(Answer::DeleteRange)
         }
         Operation::Txn(request) => txn(&mut draft, request, &mut budget).map(Answer::Txn),
-        Operation::ContinueDelete { revision } => {
-            return settle_command(staged_delete::go_on(view, *revision, limits));
+        Operation::ContinueDelete { revision, keys } => {
+            return settle_command(staged_delete::go_on(view, *revision, *keys, limits));
         }
         Operation::Compact(request) => {
             let compacted = compact(view, *request);

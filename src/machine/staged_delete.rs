@@ -88,17 +88,18 @@ fn visits_more_than_at_once<V: StateView>(
     Ok(found || visits.is_spent())
 }
 
-/// One step: the answer and its changes. A delete that is finished already changes nothing.
+/// One step of up to `keys`: the answer and its changes. A delete that is finished already changes nothing.
 pub(super) fn go_on<V: StateView>(
     view: &V,
     revision: u64,
+    keys: u64,
     limits: &ApplyLimits,
 ) -> Outcome<(Answer, Vec<Change>), V::Error> {
     let Some(staged) = view.staged_deletes().iter().find(|staged| staged.revision == revision)
     else {
         return Ok((Answer::DeleteContinued { done: true }, Vec::new()));
     };
-    let visits = Visits::up_to(limits.delete_step_keys);
+    let visits = Visits::up_to(keys.clamp(1, limits.delete_step_keys));
     let mut keys = Vec::new();
     view.scan(&staged.rest(), revision - 1, &visits, &mut |key, _| {
         keys.push(Bytes::copy_from_slice(key));

@@ -36,6 +36,9 @@ pub enum Operation {
     ContinueDelete {
         /// The delete's main revision.
         revision: u64,
+        /// The keys to visit, at most; never more than
+        /// [`DELETE_STEP_KEYS`](super::limits::DELETE_STEP_KEYS).
+        keys: u64,
     },
 }
 

@@ -125,7 +125,7 @@ fn a_delete_of_many_keys_is_visible_at_once_and_written_out_in_bounded_steps() {
     let mut steps = 0;
     loop {
         steps += 1;
-        let step = execute(&mut store, Operation::ContinueDelete { revision });
+        let step = execute(&mut store, Operation::ContinueDelete { revision, keys: u64::MAX });
         match step.expect("a step is never refused") {
             Answer::DeleteContinued { done: true } => break,
             Answer::DeleteContinued { done: false } => {}
@@ -148,12 +148,13 @@ fn the_client_of_a_staged_delete_finds_its_own_answer_in_the_end() {
     let Answer::DeleteStaged { revision } = first else { panic!("{first:?}") };
     assert_eq!(store.apply_within(&asked, &LIMITS).response, Ok(first), "a retry waits too");
     while !store.deletes.is_empty() {
-        execute(&mut store, Operation::ContinueDelete { revision }).expect("a step");
+        execute(&mut store, Operation::ContinueDelete { revision, keys: u64::MAX })
+            .expect("a step");
     }
     let answer = store.apply_within(&asked, &LIMITS).response.expect("the answer was kept");
     let Answer::DeleteRange(answer) = answer else { panic!("{answer:?}") };
     assert_eq!((answer.revision, answer.deleted), (revision, 20));
-    let late = execute(&mut store, Operation::ContinueDelete { revision });
+    let late = execute(&mut store, Operation::ContinueDelete { revision, keys: u64::MAX });
     assert_eq!(late, Ok(Answer::DeleteContinued { done: true }), "one step too many");
 }
 

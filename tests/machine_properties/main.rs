@@ -262,7 +262,8 @@ impl History {
         let index = self.generator.below(self.store.deletes.len() as u64) as usize;
         // Now and then of one that is finished already.
         let revision = self.store.deletes[index].revision - u64::from(self.generator.chance(5));
-        let command = self.clients.of_the_cluster(Operation::ContinueDelete { revision });
+        let command =
+            self.clients.of_the_cluster(Operation::ContinueDelete { revision, keys: u64::MAX });
         let applied = self.store.apply_within(&command, &self.limits);
         let decided = Some(applied.response.clone());
         assert_eq!(self.model.apply_or(&command, decided), applied.response, "{place}");

@@ -60,7 +60,7 @@ impl History {
             }
         }
         while let Some(staged) = self.model.deletes.first() {
-            let operation = Operation::ContinueDelete { revision: staged.revision };
+            let operation = Operation::ContinueDelete { revision: staged.revision, keys: 9 };
             let command = self.clients.of_the_cluster(operation);
             self.model.apply_within(&command, &self.options.apply_limits);
             apply(&self.store, [entry(next_index(&self.store), &command)]).await.unwrap();
@@ -79,7 +79,8 @@ impl History {
             let revisions = self.revisions();
             let command = match self.model.deletes.first() {
                 Some(staged) if self.generator.chance(15) => {
-                    let operation = Operation::ContinueDelete { revision: staged.revision };
+                    let operation =
+                        Operation::ContinueDelete { revision: staged.revision, keys: 9 };
                     self.clients.of_the_cluster(operation)
                 }
                 _ => self.clients.next_command(&mut self.generator, revisions),

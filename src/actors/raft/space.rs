@@ -146,7 +146,7 @@ mod tests {
             (Operation::Txn(deletes), false),
             (Operation::DeleteRange(delete), false),
             (Operation::Compact(CompactRequest { revision: 1 }), false),
-            (Operation::ContinueDelete { revision: 1 }, false),
+            (Operation::ContinueDelete { revision: 1, keys: 1 }, false),
         ] {
             assert_eq!(adds(&operation), expected, "{operation:?}");
         }

@@ -240,10 +240,15 @@ impl<'a> Applier<'a> {
                 })?;
                 let limits = &self.shared.options.apply_limits;
                 let apply = || machine::apply_within(&self.view, &command, limits);
+                let started = monotonic();
                 let applied = match may_take_long(&command.operation) {
                     true => off_the_worker(apply)?,
                     false => apply()?,
                 };
+                if matches!(command.operation, Operation::ContinueDelete { .. }) {
+                    let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+                    self.shared.delete_step_us.store(micros, Ordering::Relaxed);
+                }
                 Ok(Effect {
                     response: ApplyResponse(Some(applied.response)),
                     changes: applied.changes,

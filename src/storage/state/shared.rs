@@ -5,7 +5,7 @@
 //! `head` is held for microseconds: to publish one command's changes, or to make a view.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) measured: Measured,
     /// Batches that are still to be applied off the runtime's workers.
     pub(crate) slow_batches: AtomicU32,
+    /// How long the last step of a staged delete took to be applied, in microseconds.
+    pub(crate) delete_step_us: AtomicU64,
     pub(crate) open_views: Arc<AtomicUsize>,
     pub(crate) scrub: ScrubControl,
     pub(crate) snapshots: SnapshotShelf,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -97,6 +98,7 @@ impl StateStore {
             unflushed_bytes: Default::default(),
             measured: Default::default(),
             slow_batches: Default::default(),
+            delete_step_us: Default::default(),
             open_views: Default::default(),
             scrub: Default::default(),
             snapshots,
@@ -192,6 +194,12 @@ impl StateStore {
     pub async fn measure_space(&self) -> Result<(), StorageError> {
         let shared = self.shared.clone();
         blocking(move || measure(&shared)).await
+    }
+
+    /// How long the last step of a staged delete took to be applied.
+    pub fn last_delete_step(&self) -> Duration {
+        let micros = self.shared.delete_step_us.load(std::sync::atomic::Ordering::Relaxed);
+        Duration::from_micros(micros)
     }
 
     /// Whether as many changes wait to be written as are written at once.
