@@ -13,7 +13,11 @@ pub const FILTER_VARIABLE: &str = "CHAINFIRE_LOG";
 
 /// What is logged unless told otherwise. The libraries below tell of every election and every
 /// connection at `info`; what of it matters, the node says itself.
-pub const DEFAULT_FILTER: &str = "info,openraft=error,ractor=error,tarpc=error,hyper=warn";
+pub const DEFAULT_FILTER: &str = "info,openraft=error,ractor=error,tarpc=off,hyper=warn";
+
+/// Added to a filter that does not name it. tarpc tells of each call whose time is up as of an
+/// error, and of nothing else: the caller knows, and the metrics count it.
+const TARPC: &str = "tarpc";
 
 /// Longest filter that is looked at, in bytes.
 const FILTER_BYTES_MAX: usize = 4_096;
@@ -65,6 +69,8 @@ fn parse_filter(filter: Option<&str>) -> Result<EnvFilter, LoggingError> {
         let reason = format!("it has more than {FILTER_BYTES_MAX} bytes");
         return Err(LoggingError::InvalidFilter { reason });
     }
+    let quiet = format!("{text},{TARPC}=off");
+    let text = if text.contains(TARPC) { text } else { &quiet };
     EnvFilter::try_new(text).map_err(|error| LoggingError::InvalidFilter {
         reason: error.to_string().replace('\n', " "),
     })
@@ -79,6 +85,15 @@ mod tests {
         let default = parse_filter(None).expect("valid").to_string();
         assert!(default.contains("openraft=error"), "{default}");
         assert_eq!(parse_filter(Some(" ")).expect("valid").to_string(), default);
+    }
+
+    #[test]
+    fn a_call_whose_time_is_up_is_no_error_unless_asked_for() {
+        for (filter, expected) in [("debug", "tarpc=off"), ("info,tarpc=error", "tarpc=error")] {
+            let parsed = parse_filter(Some(filter)).expect("valid").to_string();
+            assert!(parsed.contains(expected), "{parsed}");
+            assert_eq!(parsed.matches("tarpc").count(), 1, "{parsed}");
+        }
     }
 
     #[test]

@@ -22,6 +22,10 @@ pub(super) fn register(
         }
         joins(metrics, &handles);
         followers(metrics, &handles);
+        for (peer, distance) in handles.raft.distances() {
+            metrics.peer_distance(peer, distance);
+        }
+        metrics.round_trip_max(handles.raft.round_trip_max());
         let reasons = handles.raft.trust().reasons();
         for name in Distrust::NAMES {
             metrics.untrusted(name, reasons.iter().any(|reason| reason.name() == name));

@@ -179,6 +179,18 @@ pub const PEER_ROUND_TRIP_SECONDS: Metric = histogram(
     "One call to another node, from sending it until its answer.",
 );
 /// Label: `peer`, the other node's id.
+pub const PEER_DISTANCE_SECONDS: Metric = gauge(
+    "chainfire_peer_distance_seconds",
+    Unit::Seconds,
+    "The round trip to another node, as the heartbeats of this node have it; while it leads.",
+);
+/// No label.
+pub const ROUND_TRIP_MAX_SECONDS: Metric = gauge(
+    "chainfire_round_trip_max_seconds",
+    Unit::Seconds,
+    "The longest round trip that the configuration allows for (raft.round_trip_max_ms).",
+);
+/// Label: `peer`, the other node's id.
 pub const PEER_CALLS_FAILED: Metric = counter(
     "chainfire_peer_calls_failed_total",
     "Calls to another node that were not answered in time, or at all.",
@@ -422,6 +434,8 @@ pub const ALL: &[Metric] = &[
     STATE_COMMIT_SECONDS,
     STATE_COMMIT_CHANGES,
     PEER_ROUND_TRIP_SECONDS,
+    PEER_DISTANCE_SECONDS,
+    ROUND_TRIP_MAX_SECONDS,
     PEER_CALLS_FAILED,
     REQUESTS,
     REQUEST_SECONDS,

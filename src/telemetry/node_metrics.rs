@@ -29,6 +29,7 @@ struct Inner {
     raft: RaftMetrics,
     storage: StorageMetrics,
     peer_round_trip: Family<NodeId, Histogram>,
+    peer_distance: Family<NodeId, Gauge>,
     peer_failed: Family<NodeId, Counter>,
     entries_sent: Family<NodeId, Counter>,
     requests: Family<(&'static str, &'static str), Counter>,
@@ -177,6 +178,7 @@ impl NodeMetrics {
             raft: RaftMetrics::new(&recorder),
             storage: StorageMetrics::new(&recorder),
             peer_round_trip: Family::new(),
+            peer_distance: Family::new(),
             peer_failed: Family::new(),
             entries_sent: Family::new(),
             requests: Family::new(),
@@ -327,6 +329,21 @@ impl NodeMetrics {
             histogram(&self.inner.recorder, &c::PEER_ROUND_TRIP_SECONDS, peer)
         };
         self.inner.peer_round_trip.get(&peer, make).record(round_trip);
+    }
+
+    /// Sets how far a peer is; zero = not known now.
+    pub fn peer_distance(&self, peer: NodeId, round_trip: Duration) {
+        let make = || {
+            let peer = vec![Label::new("peer", peer.to_string())];
+            gauge(&self.inner.recorder, &c::PEER_DISTANCE_SECONDS, peer)
+        };
+        self.inner.peer_distance.get(&peer, make).set(round_trip.as_secs_f64());
+    }
+
+    /// Sets the longest round trip that the configuration allows for.
+    pub fn round_trip_max(&self, round_trip: Duration) {
+        gauge(&self.inner.recorder, &c::ROUND_TRIP_MAX_SECONDS, Vec::new())
+            .set(round_trip.as_secs_f64());
     }
 
     /// A peer did not answer a call.

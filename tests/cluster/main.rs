@@ -12,6 +12,7 @@ mod access;
 mod backup;
 mod bad_input;
 mod bounded;
+mod distances;
 mod failover;
 mod fallen_behind;
 mod filled_by_hand;

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
+use super::distance::warn_of_distances;
 use super::handle::RaftHandle;
 use super::pulse::beat;
 use super::retention::{RetentionInput, is_snapshot_due, purge_up_to};
@@ -113,6 +114,7 @@ impl Actor for RaftActor {
         let tasks = vec![
             tokio::spawn(args.raft.clone().serve_read_rounds()),
             tokio::spawn(args.raft.clone().stand_when_leaderless(Timings::new(&args.config))),
+            tokio::spawn(warn_of_distances(args.raft.clone())),
             tokio::spawn(beat(args.raft.clone(), args.config.heartbeat())),
             tokio::spawn(watch_consensus(args.raft.clone(), args.supervisor.clone())),
             tokio::spawn(args.raft.clone().keep_time()),

@@ -12,6 +12,7 @@ mod clock;
 mod config;
 mod continuity;
 mod deletes;
+mod distance;
 mod failover;
 mod followers;
 mod formats;

@@ -41,7 +41,7 @@ type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>;
 /// The pause after a peer could not be reached: short at first, so that a restarted peer is found
 /// at once, and never so long that a follower loses touch.
 const BACKOFF_FIRST: Duration = Duration::from_millis(20);
-const BACKOFF_MAX: Duration = Duration::from_millis(500);
+const BACKOFF_MAX: Duration = Duration::from_millis(250);
 
 /// Makes openraft's clients for each peer.
 pub(super) struct Network {

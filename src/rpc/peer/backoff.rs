@@ -5,8 +5,8 @@ use std::time::Duration;
 /// The pause after the first failure.
 const FIRST: Duration = Duration::from_millis(20);
 
-/// The longest pause.
-const LONGEST: Duration = Duration::from_secs(1);
+/// The longest pause: a peer that is reached again is found within that.
+const LONGEST: Duration = Duration::from_millis(300);
 
 /// Doubling pauses with jitter, so that nodes which lost each other at one moment do not all come
 /// back at another.
@@ -33,7 +33,7 @@ mod tests {
     fn pauses_double_up_to_the_longest() {
         let mut backoff = Backoff::default();
         let pauses: Vec<u128> = (0..8).map(|_| backoff.after_failure(1.0).as_millis()).collect();
-        assert_eq!(pauses, [20, 40, 80, 160, 320, 640, 1_000, 1_000]);
+        assert_eq!(pauses, [20, 40, 80, 160, 300, 300, 300, 300]);
         for _ in 0..100 {
             assert_eq!(backoff.after_failure(1.0), LONGEST);
         }

@@ -2,7 +2,8 @@
 //!
 //! Every call has a time limit that covers all of it: connecting, waiting for room, the answer.
 //! What comes back tells apart a call that was surely not executed, one whose outcome nobody
-//! knows, and one that was answered.
+//! knows, and one that was answered. A call on a connection on which nothing is heard any more is
+//! given up before its time is (see `life`).
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -12,8 +13,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tarpc::client::RpcError;
 use tarpc::context::Context;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout, timeout_at};
 
+use super::dialer::Link;
 use super::lane_link::LaneLink;
 use super::messages::{
     AppendReply, AppendRequest, ForwardedWrite, PeerClient, PeerRefusal, SnapshotChunk,
@@ -22,6 +25,9 @@ use super::messages::{
 use super::seed::{SeedReport, SeedRequest, SnapshotStatus};
 use crate::rpc::transport::{call_context, is_refused};
 use crate::types::{Answer, ClusterReply, ClusterRequest, LogId, NodeStatus, RequestError, Vote};
+
+/// Timers are this coarse.
+const ROUNDING: Duration = Duration::from_millis(2);
 
 /// Why a call on a peer was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -261,6 +267,52 @@ impl PeerConnection {
         result
     }
 
+    /// Waits for `call` until `deadline`, as long as the connection shows signs of life.
+    async fn answer<T>(
+        &self,
+        link: &Link,
+        mut call: impl Future<Output = T> + Unpin,
+        deadline: Instant,
+    ) -> Result<Result<T, Elapsed>, PeerCallError> {
+        let limit = self.link.round_trip().limit();
+        loop {
+            let look_at = Instant::now() + limit;
+            if look_at >= deadline {
+                break;
+            }
+            if let Ok(answer) = timeout_at(look_at, &mut call).await {
+                return Ok(Ok(answer));
+            }
+            if link.is_closed() && link.life().is_retired() {
+                return Err(nothing_heard());
+            }
+            if !link.life().is_silent_for(limit) || !link.life().begin_asking() {
+                continue;
+            }
+            tokio::select! {
+                biased;
+                answer = &mut call => {
+                    link.life().asked(true);
+                    return Ok(Ok(answer));
+                }
+                lives = Box::pin(shows_life(link, limit)) => {
+                    link.life().asked(lives);
+                    if !lives {
+                        return Err(nothing_heard());
+                    }
+                }
+            }
+        }
+        let started = Instant::now();
+        let answer = timeout_at(deadline, &mut call).await;
+        let waited = started.elapsed();
+        // An append has the limit itself as its time.
+        if answer.is_err() && waited + ROUNDING >= limit && link.life().is_silent_for(waited) {
+            link.life().retire();
+        }
+        Ok(answer)
+    }
+
     async fn exchange<T, E, Sent>(
         &self,
         deadline: Instant,
@@ -280,8 +332,11 @@ impl PeerConnection {
             return Err(unreachable("no connection in time"));
         }
         // tarpc panics when the answer is that of another method: the peer's fault, not ours.
-        let call = AssertUnwindSafe(send(link.client, call_context(left))).catch_unwind();
-        let answered = timeout_at(deadline, call).await.map(|answered| {
+        let call = send(link.client.clone(), call_context(left));
+        // Boxed: it is large, and whoever calls would carry room for it.
+        let call = Box::pin(AssertUnwindSafe(call).catch_unwind());
+        let answered = self.answer(&link, call, deadline).await?.map(|answered| {
+            link.life().heard();
             answered.map_err(|_panic| PeerCallError::Lost {
                 reason: "the peer answered something else".into(),
             })
@@ -295,6 +350,16 @@ impl PeerConnection {
             Err(_elapsed) => Err(PeerCallError::Lost { reason: "no answer in time".into() }),
         }
     }
+}
+
+/// Whether the other end answers something that takes it no time.
+async fn shows_life(link: &Link, limit: Duration) -> bool {
+    timeout(limit, link.client.status(call_context(limit))).await.is_ok_and(|said| said.is_ok())
+}
+
+/// The connection is retired.
+fn nothing_heard() -> PeerCallError {
+    PeerCallError::Lost { reason: "nothing is heard on its connection any more".into() }
 }
 
 /// An error with its causes, in one line.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::Lane;
 use super::calls::PeerConnection;
@@ -57,6 +58,15 @@ impl PeerConnections {
             *link = make();
         }
         PeerConnection::new(link.clone())
+    }
+
+    /// How far each peer is, by the answers to the calls on its control lane.
+    pub fn distances(&self) -> BTreeMap<NodeId, Duration> {
+        let links = self.shared.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let control = links.iter().filter(|((_, lane), _)| *lane == Lane::Control);
+        control
+            .filter_map(|((peer, _), link)| Some((*peer, link.round_trip().distance()?)))
+            .collect()
     }
 
     /// Forgets a node that has left; its connections end with the last call on them.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::incarnations::{Caller, Incarnations};
+use super::life::Life;
 use super::messages::{PeerClient, PeerRequest, PeerResponse};
 use super::{Lane, frame_limits};
 use crate::auth::Signer;
@@ -132,7 +133,7 @@ impl PeerDialer {
             }
             closing.send_replace(true);
         });
-        Ok(Link { client: new.client, closed })
+        Ok(Link { client: new.client, closed, life: Arc::new(Life::new()) })
     }
 
     /// A peer that knows our id with another data directory, or another start of it, says so for as
@@ -198,11 +199,17 @@ pub(super) fn in_flight_max(lane: Lane) -> usize {
 pub(super) struct Link {
     pub(super) client: PeerClient,
     closed: watch::Receiver<bool>,
+    life: Arc<Life>,
 }
 
 impl Link {
     /// Whether the connection is of no further use.
     pub(super) fn is_closed(&self) -> bool {
-        *self.closed.borrow() || self.closed.has_changed().is_err()
+        self.life.is_retired() || *self.closed.borrow() || self.closed.has_changed().is_err()
+    }
+
+    /// What is known of its life.
+    pub(super) fn life(&self) -> &Life {
+        &self.life
     }
 }

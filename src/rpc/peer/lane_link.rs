@@ -6,7 +6,8 @@
 //!     ^                             |                    |
 //!     +-----------------------------+                    |  found closed at the next call:
 //!     |   failed: a longer pause                         |  dial at once
-//!     +--------------------------------------------------+
+//!     +--------------------------------------------------+  (or retired, for nothing is heard
+//!                                                           on it)
 //! ```
 //!
 //! Nothing happens without a call. While apart and in the pause, a call fails at once; while

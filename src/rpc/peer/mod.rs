@@ -10,6 +10,7 @@ mod connections;
 mod dialer;
 mod incarnations;
 mod lane_link;
+mod life;
 mod messages;
 mod round_trip;
 mod seed;

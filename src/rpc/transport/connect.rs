@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tarpc::client::Config;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::frames::{FrameLimits, SealedFrames};
 use super::greet_signed::greet_signed;
 use super::handshake::{HandshakeError, Hello, Identity, Presence, greet};
 use super::limits::{
     ANSWER_FRAME_BYTES_MAX, CLIENT_IN_FLIGHT_MAX, CLIENT_PENDING_MAX, CONNECT_TIMEOUT,
-    REQUEST_FRAME_BYTES_MAX,
+    PEER_CONNECT_MAX, REQUEST_FRAME_BYTES_MAX,
 };
 use super::messages::ClientTransport;
 use super::methods::{ServicePaths, ServiceRequest};
@@ -151,6 +151,19 @@ pub(in crate::rpc) async fn is_refused(address: &str, wait: Duration) -> bool {
     })
 }
 
+/// A connection to the first of the places that `address` names whose system answers soon.
+async fn connect_peer(address: &str) -> std::io::Result<TcpStream> {
+    let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
+    for place in lookup_host(address).await? {
+        match timeout(PEER_CONNECT_MAX, TcpStream::connect(place)).await {
+            Ok(Ok(socket)) => return Ok(socket),
+            Ok(Err(error)) => last = error,
+            Err(_elapsed) => last = std::io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(last)
+}
+
 /// A socket to `address`, with TLS over it if there is something to speak it with.
 async fn open(
     address: &str,
@@ -158,7 +171,11 @@ async fn open(
     unacknowledged_max: Option<Duration>,
 ) -> Result<Stream, ConnectError> {
     let unreachable = |source| ConnectError::Unreachable { address: address.to_owned(), source };
-    let socket = TcpStream::connect(address).await.map_err(unreachable)?;
+    let socket = match unacknowledged_max {
+        None => TcpStream::connect(address).await,
+        Some(_) => connect_peer(address).await,
+    };
+    let socket = socket.map_err(unreachable)?;
     socket::configure(&socket, unacknowledged_max).map_err(unreachable)?;
     let Some(tls) = tls else { return Ok(Stream::Plain(socket)) };
     match Box::pin(tls.connect(socket, address)).await {

@@ -67,6 +67,11 @@ pub const KEEPALIVE_PROBES: u32 = 3;
 /// retransmission that comes the later the longer the outage was.
 pub const PEER_UNACKNOWLEDGED_MAX: Duration = Duration::from_millis(1_500);
 
+/// How long a connection to another node may take until its system has answered. A longer wait
+/// would be one for the second try of TCP, a second later: a new connection tries sooner. Above the
+/// longest round trip, not counting names that are resolved slowly.
+pub const PEER_CONNECT_MAX: Duration = Duration::from_millis(700);
+
 /// Most calls one client connection has in flight; more wait.
 pub const CLIENT_IN_FLIGHT_MAX: usize = 4_096;
 

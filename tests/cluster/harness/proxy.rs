@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
@@ -17,12 +17,20 @@ use super::ports::free_address;
 /// Bytes passed on at once.
 const PIECE_BYTES: usize = 16 * 1_024;
 
+/// Pieces on their way at one time; beyond that the sender waits.
+const PIECES_ON_THE_WAY_MAX: usize = 256;
+
 /// How the link is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
     Open,
     /// At most so many bytes a second, all connections and both directions together.
     Slow(u64),
+    /// What goes in comes out this much later, in either direction.
+    Far(Duration),
+    /// What is sent is taken and goes nowhere. A connection on which that happened stays so, as
+    /// when a device in between has forgotten it; its ends notice nothing.
+    Silent,
     /// Connections end, and new ones are turned away.
     Cut,
 }
@@ -110,18 +118,42 @@ async fn pump(
     links: watch::Receiver<Link>,
     next: Arc<Mutex<Instant>>,
 ) {
-    let mut piece = vec![0; PIECE_BYTES];
-    while let Ok(length @ 1..) = from.read(&mut piece).await {
-        let link = *links.borrow();
-        if let Link::Slow(bytes_per_second) = link {
-            let mut next = next.lock().await;
-            let begins = (*next).max(Instant::now());
-            *next = begins + Duration::from_secs_f64(length as f64 / bytes_per_second as f64);
-            drop(next);
-            sleep_until(begins).await;
+    let (on_the_way, mut arriving) = mpsc::channel::<(Instant, Vec<u8>)>(PIECES_ON_THE_WAY_MAX);
+    let taking = async move {
+        let mut piece = vec![0; PIECE_BYTES];
+        while let Ok(length @ 1..) = from.read(&mut piece).await {
+            let link = *links.borrow();
+            let arrives = match link {
+                Link::Silent => break,
+                Link::Far(one_way) => Instant::now() + one_way,
+                Link::Slow(bytes_per_second) => {
+                    let mut next = next.lock().await;
+                    let begins = (*next).max(Instant::now());
+                    *next =
+                        begins + Duration::from_secs_f64(length as f64 / bytes_per_second as f64);
+                    begins
+                }
+                Link::Open | Link::Cut => Instant::now(),
+            };
+            if on_the_way.send((arrives, piece[..length].to_vec())).await.is_err() {
+                return;
+            }
+            if let Link::Slow(_) = link {
+                sleep_until(arrives).await;
+            }
         }
-        if to.write_all(&piece[..length]).await.is_err() {
-            return;
+        if *links.borrow() == Link::Silent {
+            // Until one end gives up: it is taken from them and goes nowhere.
+            while let Ok(1..) = from.read(&mut piece).await {}
         }
-    }
+    };
+    let giving = async {
+        while let Some((arrives, piece)) = arriving.recv().await {
+            sleep_until(arrives).await;
+            if to.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(taking, giving);
 }
