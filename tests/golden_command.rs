@@ -354,6 +354,11 @@ fn stored_refusals_are_encoded_as_pinned() {
         (OperationError::TooManySessions { max: 300, retry_after_ms: 7 }, "0118ac0207"),
         (OperationError::TooManyAnswersKept { max_bytes: 300 }, "0119ac02"),
         (OperationError::AnswerNotKept { revision: 300 }, "011aac02"),
+        (
+            OperationError::RequestExpired { dated_seconds: 300, through_seconds: 301 },
+            "011cac02ad02",
+        ),
+        (OperationError::TooManySignatures { max: 300, retry_after_ms: 7 }, "011dac0207"),
     ];
     let text = |text: &str| text.to_owned();
     let access = [

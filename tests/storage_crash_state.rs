@@ -336,7 +336,7 @@ async fn killed_in_an_export_the_last_snapshot_is_the_one_before() {
         ("snapshot.in_export:1", None),
         ("snapshot.in_export:3", None),
         ("snapshot.before_rename", None),
-        ("snapshot.in_export:9", Some(199)),
+        ("snapshot.in_export:10", Some(199)),
         ("snapshot.before_rename:2", Some(199)),
         ("snapshot.after_rename:2", Some(399)),
     ];

@@ -74,18 +74,6 @@ pub enum AuthError {
         /// Why.
         reason: &'static str,
     },
-    /// A mutation that was seen before, or is dated before this node started.
-    #[error("the request was replayed: {reason}")]
-    RequestReplayed {
-        /// Which, and what to do.
-        reason: &'static str,
-    },
-    /// As many mutations are remembered as may be: nothing can be let in safely.
-    #[error("this node remembers {max} signatures, as many as it may; retry in a minute")]
-    SlowDown {
-        /// The limit.
-        max: usize,
-    },
     /// A body beyond the limit.
     #[error("the body exceeds {max} bytes")]
     EntityTooLarge {
@@ -108,8 +96,6 @@ impl AuthError {
             Self::RequestTimeTooSkewed { .. } => "RequestTimeTooSkewed",
             Self::SignatureDoesNotMatch => "SignatureDoesNotMatch",
             Self::AccessDenied { .. } => "AccessDenied",
-            Self::RequestReplayed { .. } => "RequestReplayed",
-            Self::SlowDown { .. } => "SlowDown",
             Self::EntityTooLarge { .. } => "EntityTooLarge",
         }
     }
@@ -126,10 +112,8 @@ impl AuthError {
             | Self::RequestTimeTooSkewed { .. }
             | Self::SignatureDoesNotMatch
             | Self::AccessDenied { .. } => 403,
-            Self::RequestReplayed { .. } => 409,
             Self::EntityTooLarge { .. } => 413,
             Self::HeadTooLarge { .. } => 431,
-            Self::SlowDown { .. } => 503,
         }
     }
 }

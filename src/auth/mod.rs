@@ -39,7 +39,6 @@ mod error;
 #[cfg(feature = "server")]
 pub mod key_cache;
 #[cfg(feature = "server")]
-pub mod replay;
 #[cfg(feature = "server")]
 pub mod seal;
 #[cfg(feature = "server")]
@@ -66,7 +65,6 @@ pub use error::AuthError;
 #[cfg(feature = "server")]
 pub use key_cache::{KeyCache, KeyLookup, KnownKey};
 #[cfg(feature = "server")]
-pub use replay::ReplayGuard;
 #[cfg(feature = "server")]
 pub use seal::{MasterKey, SealedFor, UnsealError};
 #[cfg(feature = "server")]

@@ -5,8 +5,8 @@
 //! one when the client declared the body's hash; then the body is held against the declaration.
 //! Without one the body's own hash is what was signed.
 //!
-//! Whether a mutation was seen before is asked of the [`ReplayGuard`](super::ReplayGuard) by whoever
-//! knows that the request is one; what its principal may do, of the rules.
+//! Whether a mutation was seen before is asked of the replicated state, where its signature is its
+//! request id; what its principal may do, of the rules.
 
 use std::borrow::Cow;
 
@@ -91,6 +91,7 @@ pub struct Verified {
     target: Target,
     body: Bytes,
     date: AmzDate,
+    good_until_seconds: u64,
     signature: Signature,
     /// The names, as they were declared: separated by `;`.
     signed_headers: String,
@@ -125,6 +126,11 @@ impl Verified {
     /// When it was signed.
     pub fn date(&self) -> AmzDate {
         self.date
+    }
+
+    /// Until when it is accepted, in seconds since 1970.
+    pub fn good_until_seconds(&self) -> u64 {
+        self.good_until_seconds
     }
 
     /// What no other request has.
@@ -204,7 +210,7 @@ impl CheckedHead {
 /// Verifies a whole request; `now` is the node's clock.
 ///
 /// # Errors
-/// Every [`AuthError`] but those of the replay guard.
+/// Any [`AuthError`].
 pub fn verify(
     keys: &(impl KeyLookup + ?Sized),
     cache: &KeyCache,
@@ -277,6 +283,7 @@ pub fn check_head(
         method: own_method(head.method),
         body: Bytes::new(),
         date: claim.date,
+        good_until_seconds: good_until_seconds(&claim),
         signature: claim.signature,
         signed_headers: claim.signed_headers.to_owned(),
         target,
@@ -315,6 +322,15 @@ fn check_scope(claim: &Claim<'_>, rules: &VerifyRules) -> Result<(), AuthError> 
     Ok(())
 }
 
+/// Until when a request is accepted, in seconds since 1970.
+fn good_until_seconds(claim: &Claim<'_>) -> u64 {
+    let dated = claim.date.unix_seconds();
+    match claim.mode {
+        Mode::Header => dated + SKEW_SECONDS_MAX,
+        Mode::Query { expires_seconds } => dated + expires_seconds,
+    }
+}
+
 fn check_date(claim: &Claim<'_>, method: &str, now: AmzDate) -> Result<(), AuthError> {
     let (dated, at) = (claim.date.unix_seconds(), now.unix_seconds());
     let skewed = |side| AuthError::RequestTimeTooSkewed {
@@ -328,8 +344,8 @@ fn check_date(claim: &Claim<'_>, method: &str, now: AmzDate) -> Result<(), AuthE
         return Err(skewed("ahead of"));
     }
     match claim.mode {
-        Mode::Header if dated + SKEW_SECONDS_MAX < at => Err(skewed("behind")),
-        Mode::Query { expires_seconds } if dated + expires_seconds < at => {
+        Mode::Header if good_until_seconds(claim) < at => Err(skewed("behind")),
+        Mode::Query { .. } if good_until_seconds(claim) < at => {
             Err(AuthError::AccessDenied { reason: "the presigned URL has expired" })
         }
         Mode::Query { .. } if method != "GET" => {

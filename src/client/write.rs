@@ -198,6 +198,7 @@ pub(super) fn unexpected(answer: &Answer) -> Error {
         Answer::RegisterMember => "a registration",
         Answer::Access(_) => "a change of users",
         Answer::Cluster(_) => "a step of a join",
+        Answer::Again(_) => "an answer it gave before",
         Answer::DeleteStaged { .. } | Answer::DeleteContinued { .. } => "a step of a delete",
     };
     Error::Unknown { reason: format!("the node answered {kind}, which is not what was asked") }

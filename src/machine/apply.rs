@@ -51,7 +51,7 @@ pub fn apply_within<V: StateView>(
     limits: &ApplyLimits,
 ) -> Result<Applied, V::Error> {
     let now_ms = command.leader_time_ms.max(view.leader_time_ms());
-    let writer = match session::admit(view, command, now_ms, &limits.sessions)? {
+    let writer = match session::admit(view, command, now_ms, limits)? {
         Admission::Apply(writer) => writer,
         Admission::Answered(response) => return Ok(Applied { response, changes: Vec::new() }),
     };
@@ -59,7 +59,7 @@ pub fn apply_within<V: StateView>(
         Ok((answer, changes)) => (Ok(answer), changes),
         Err(refusal) => (Err(refusal), Vec::new()),
     };
-    let conclusion = Conclusion { command, now_ms, answer: &response, limits: &limits.sessions };
+    let conclusion = Conclusion { command, now_ms, answer: &response, limits };
     session::conclude(view, writer, conclusion, &mut changes)?;
     Ok(Applied { response, changes })
 }

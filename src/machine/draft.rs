@@ -13,10 +13,14 @@ use bytes::Bytes;
 
 use crate::types::staged_delete::covering;
 use crate::types::{
-    AccessTables, ClientId, KeyRange, Principal, Revision, Roster, StagedDelete, VersionMeta,
+    AccessTables, ClientId, KeyRange, Principal, Revision, Roster, SignatureKey, StagedDelete,
+    VersionMeta,
 };
 
-use super::{Change, Forgotten, Session, SessionTotals, StateView, VersionVisitor, Visits};
+use super::{
+    Change, Forgotten, KeptSignature, Session, SessionTotals, SignatureTotals, StateView,
+    VersionVisitor, Visits,
+};
 
 /// The state with the writes of one command on top.
 pub(super) struct Draft<'a, V> {
@@ -192,6 +196,18 @@ impl<V: StateView> StateView for Draft<'_, V> {
         limit: usize,
     ) -> Result<Vec<(ClientId, u64)>, Self::Error> {
         self.base.overdue_sessions(user, before_ms, limit)
+    }
+
+    fn signature(&self, key: &SignatureKey) -> Result<Option<KeptSignature>, Self::Error> {
+        self.base.signature(key)
+    }
+
+    fn signature_totals(&self, user: &Principal) -> SignatureTotals {
+        self.base.signature_totals(user)
+    }
+
+    fn oldest_signatures(&self, limit: usize) -> Result<Vec<(SignatureKey, u64)>, Self::Error> {
+        self.base.oldest_signatures(limit)
     }
 
     fn forgotten(&self) -> Forgotten {

@@ -24,7 +24,10 @@ pub fn events(changes: &[Change]) -> impl Iterator<Item = Event> {
         | Change::FinishDelete { .. }
         | Change::RecordAnswer { .. }
         | Change::ExpireSession(_)
-        | Change::SetForgotten(_)
+        | Change::RefuseBegun { .. }
+        | Change::RecordSignature { .. }
+        | Change::RefuseDated { .. }
+        | Change::ForgetSignature(_)
         | Change::SetMember { .. }
         | Change::SetAccess { .. }
         | Change::SetRoster(_) => None,

@@ -25,6 +25,7 @@ mod put;
 mod range;
 mod roster;
 mod session;
+mod signature;
 mod sorted;
 mod staged_delete;
 mod txn;
@@ -37,10 +38,11 @@ pub use event::events;
 pub use range::{range, range_within};
 pub use roster::roster_after_membership;
 pub use session::{SessionLimits, due_ms, kept_bytes};
+pub use signature::SignatureLimits;
 pub use txn::{read_txn, read_txn_within};
 pub use validate::{validate, validate_range, validate_txn};
 pub use view::{
-    AnswerBytes, Change, Forgotten, KeptAnswer, Recorded, Session, SessionLookup, SessionTotals,
-    StateView, StoredAnswer, VersionVisitor,
+    AnswerBytes, Change, Forgotten, KeptAnswer, KeptSignature, Recorded, Session, SessionLookup,
+    SessionTotals, SignatureTotals, StateView, StoredAnswer, VersionVisitor,
 };
 pub use visits::{ApplyLimits, Visits};

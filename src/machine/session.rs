@@ -41,11 +41,12 @@ use crate::types::limits::{
 };
 use crate::types::{
     AccessOperation, Answer, ClientId, Command, Operation, OperationError, Principal, RequestId,
-    RequestName,
+    RequestName, SignedRequest,
 };
 
 use super::fingerprint::fingerprint;
-use super::{AnswerBytes, Change, KeptAnswer, Recorded, StateView, StoredAnswer};
+use super::signature;
+use super::{AnswerBytes, ApplyLimits, Change, KeptAnswer, Recorded, StateView, StoredAnswer};
 
 /// How much is kept for retries. *Replicated:* every member uses [`REPLICATED`](Self::REPLICATED);
 /// others are for tests.
@@ -89,6 +90,8 @@ pub(super) enum Writer {
     Cluster,
     /// A client whose answer is recorded.
     Client(Box<ClientWrite>),
+    /// Whoever signed a request that stands alone.
+    Signed(SignedRequest),
 }
 
 /// A write whose answer is recorded.
@@ -114,7 +117,7 @@ pub(super) struct Conclusion<'a> {
     pub(super) command: &'a Command,
     pub(super) now_ms: u64,
     pub(super) answer: &'a StoredAnswer,
-    pub(super) limits: &'a SessionLimits,
+    pub(super) limits: &'a ApplyLimits,
 }
 
 /// Until when, in replicated milliseconds, a session's client may still be retrying.
@@ -134,11 +137,21 @@ pub(super) fn admit<V: StateView>(
     view: &V,
     command: &Command,
     now_ms: u64,
-    limits: &SessionLimits,
+    limits: &ApplyLimits,
 ) -> Result<Admission, V::Error> {
-    let Some(RequestName::Session(id)) = command.request_id else {
-        return Ok(Admission::Apply(Writer::Cluster));
+    let id = match &command.request_id {
+        None => return Ok(Admission::Apply(Writer::Cluster)),
+        Some(RequestName::Signature(request)) => {
+            let user = &command.principal;
+            let answered = signature::answered(view, request, user, now_ms, &limits.signatures)?;
+            return Ok(match answered {
+                Some(answer) => Admission::Answered(answer),
+                None => Admission::Apply(Writer::Signed(*request)),
+            });
+        }
+        Some(RequestName::Session(id)) => *id,
     };
+    let limits = &limits.sessions;
     let RequestId { client, sequence, lowest_unanswered, begun_ms, .. } = id;
     let sessions_before_ms = view.forgotten().sessions_before_ms;
     // When a session may begin that is begun because of this refusal. It may lie a moment ahead of
@@ -275,15 +288,24 @@ pub(super) fn conclude<V: StateView>(
     let writes_itself_off = removed.is_some_and(|name| command.principal.0 == name);
     let (own, mut ended) = match &writer {
         Writer::Client(write) => (Some(write.id.client), write.makes_room.clone()),
-        Writer::Cluster => (None, Vec::new()),
+        Writer::Cluster | Writer::Signed(_) => (None, Vec::new()),
     };
+    let signed = match &writer {
+        Writer::Signed(request) => Some(request),
+        Writer::Cluster | Writer::Client(_) => None,
+    };
+    signature::conclude(view, signed, conclusion, changes)?;
     let swept_before = now_ms.saturating_sub(SESSION_TTL_MS);
     let swept = view.overdue_sessions(None, swept_before, SESSIONS_EXPIRED_PER_COMMAND_MAX + 1)?;
     let of_others = swept.into_iter().filter(|(client, _)| Some(*client) != own);
     ended.extend(of_others.take(SESSIONS_EXPIRED_PER_COMMAND_MAX));
     if let Some(name) = removed {
         let user = Principal(name.to_owned());
-        ended.extend(view.overdue_sessions(Some(&user), u64::MAX, limits.sessions_per_user)?);
+        ended.extend(view.overdue_sessions(
+            Some(&user),
+            u64::MAX,
+            limits.sessions.sessions_per_user,
+        )?);
     }
     forget(view, ended, changes);
     if let Writer::Client(write) = writer
@@ -302,10 +324,8 @@ fn forget<V: StateView>(view: &V, mut ended: Vec<(ClientId, u64)>, changes: &mut
     ended.sort_unstable();
     ended.dedup();
     let last_active_ms = ended.iter().map(|(_, active_ms)| *active_ms).max().unwrap_or(0);
-    let mut forgotten = view.forgotten();
-    if last_active_ms >= forgotten.sessions_before_ms {
-        forgotten.sessions_before_ms = last_active_ms.saturating_add(1);
-        changes.push(Change::SetForgotten(forgotten));
+    if last_active_ms >= view.forgotten().sessions_before_ms {
+        changes.push(Change::RefuseBegun { before_ms: last_active_ms.saturating_add(1) });
     }
     changes.extend(ended.into_iter().map(|(client, _)| Change::ExpireSession(client)));
 }
@@ -316,6 +336,7 @@ fn record<V: StateView>(
     conclusion: Conclusion<'_>,
 ) -> Result<Change, V::Error> {
     let Conclusion { command, now_ms, answer, limits } = conclusion;
+    let limits = &limits.sessions;
     let ClientWrite { id, fingerprint, lowest_unanswered, last_active_ms, begins, kept, .. } =
         write;
     let bytes = kept_bytes(answer);
@@ -357,6 +378,9 @@ pub(super) fn revision_of(answer: &Answer) -> u64 {
         Answer::Compact(answer) => answer.revision,
         Answer::Access(answer) => answer.auth_revision,
         Answer::DeleteStaged { revision } => *revision,
-        Answer::RegisterMember | Answer::Cluster(_) | Answer::DeleteContinued { .. } => 0,
+        Answer::RegisterMember
+        | Answer::Cluster(_)
+        | Answer::DeleteContinued { .. }
+        | Answer::Again(_) => 0,
     }
 }

@@ -27,7 +27,7 @@ use crate::types::{
 
 use super::failure::{Failure, Outcome};
 use super::visits::ApplyLimits;
-use super::{Change, KeptAnswer, Recorded, StateView, Visits};
+use super::{Change, KeptAnswer, KeptSignature, Recorded, StateView, Visits};
 
 /// The answer and the changes of a well-formed delete that visits more keys than a delete does at
 /// once; none of one that does not.
@@ -147,7 +147,19 @@ fn finish<V: StateView>(
 ) -> Result<(), V::Error> {
     let revision = staged.revision;
     changes.push(Change::FinishDelete { revision, deleted });
-    let Some(RequestName::Session(id)) = staged.request_id else { return Ok(()) };
+    let id = match &staged.request_id {
+        None => return Ok(()),
+        Some(RequestName::Signature(request)) => {
+            let key = request.key();
+            if let Some(kept) = view.signature(&key)? {
+                let answer = DeleteRangeAnswer { revision, deleted, prev_kvs: Vec::new() };
+                let kept = KeptSignature { answer: Ok(Answer::DeleteRange(answer)), ..kept };
+                changes.push(Change::RecordSignature { key, kept });
+            }
+            return Ok(());
+        }
+        Some(RequestName::Session(id)) => *id,
+    };
     let RequestId { client, sequence, .. } = id;
     let session = view.session_lookup(client, sequence)?;
     if let Some(session) = session

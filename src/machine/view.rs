@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::types::staged_delete::covering;
 use crate::types::{
     AccessEdit, AccessTables, Answer, ClientId, KeyRange, NodeId, OperationError, PeerAddress,
-    Principal, Revision, Roster, StagedDelete, VersionMeta,
+    Principal, Revision, Roster, SignatureKey, StagedDelete, VersionMeta,
 };
 
 use super::Visits;
@@ -104,6 +104,15 @@ pub trait StateView {
         before_ms: u64,
         limit: usize,
     ) -> Result<Vec<(ClientId, u64)>, Self::Error>;
+
+    /// A signed request that is remembered.
+    fn signature(&self, key: &SignatureKey) -> Result<Option<KeptSignature>, Self::Error>;
+
+    /// How many are, of `user` and in all.
+    fn signature_totals(&self, user: &Principal) -> SignatureTotals;
+
+    /// Up to `limit` of them, the earliest dated first, each with `kept_until_ms`.
+    fn oldest_signatures(&self, limit: usize) -> Result<Vec<(SignatureKey, u64)>, Self::Error>;
 
     /// What is remembered of all that was forgotten.
     fn forgotten(&self) -> Forgotten;
@@ -207,6 +216,28 @@ pub struct SessionTotals {
 pub struct Forgotten {
     /// No session that was forgotten was in use at this replicated time or later.
     pub sessions_before_ms: u64,
+    /// No signature that was forgotten is dated later than this, in seconds since 1970.
+    pub signatures_through_seconds: u64,
+}
+
+/// A signed request that stands alone, with its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptSignature {
+    /// Whose request it is.
+    pub owner: Principal,
+    /// Until when it is surely kept, in replicated milliseconds.
+    pub kept_until_ms: u64,
+    /// What one that comes again is answered.
+    pub answer: StoredAnswer,
+}
+
+/// How many signed requests are remembered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SignatureTotals {
+    /// In all.
+    pub signatures: usize,
+    /// Of the user.
+    pub user_signatures: usize,
 }
 
 /// What one write needs to know of its client's session.
@@ -284,8 +315,26 @@ pub enum Change {
     },
     /// A client's session is forgotten.
     ExpireSession(ClientId),
-    /// What is remembered of all that was forgotten. Comes before what it tells of.
-    SetForgotten(Forgotten),
+    /// No session that was forgotten was in use at this replicated time or later. Comes before what it
+    /// tells of.
+    RefuseBegun {
+        /// The time, in milliseconds.
+        before_ms: u64,
+    },
+    /// A signed request that stands alone was answered.
+    RecordSignature {
+        /// The request.
+        key: SignatureKey,
+        /// Its answer.
+        kept: KeptSignature,
+    },
+    /// No signature that was forgotten is dated later. Comes before what it tells of.
+    RefuseDated {
+        /// The date, in seconds since 1970.
+        through_seconds: u64,
+    },
+    /// A signed request is forgotten.
+    ForgetSignature(SignatureKey),
     /// A member's published addresses are set.
     SetMember {
         /// The node.

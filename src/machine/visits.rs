@@ -20,8 +20,8 @@ use crate::types::limits::{
     VALUE_BYTES_PER_VISIT, VISITS_PER_DELETED_KEY,
 };
 
-use super::SessionLimits;
 use super::failure::{Failure, Outcome};
+use super::{SessionLimits, SignatureLimits};
 
 /// Keys that a read passes before it looks whether somebody still waits for it.
 const KEYS_BETWEEN_LOOKS: u32 = 1_024;
@@ -39,6 +39,8 @@ pub struct ApplyLimits {
     pub deletes_staged_max: usize,
     /// What is kept for retries.
     pub sessions: SessionLimits,
+    /// Of signed requests that stand alone.
+    pub signatures: SignatureLimits,
 }
 
 impl Default for ApplyLimits {
@@ -49,6 +51,7 @@ impl Default for ApplyLimits {
             delete_step_keys: DELETE_STEP_KEYS,
             deletes_staged_max: DELETES_STAGED_MAX,
             sessions: SessionLimits::REPLICATED,
+            signatures: SignatureLimits::REPLICATED,
         }
     }
 }

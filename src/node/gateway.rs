@@ -5,17 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::actors::{Keyring, RaftHandle};
-use crate::auth::replay::REMEMBERED_MAX;
-use crate::auth::{AmzDate, ReplayGuard};
 use crate::config::NodeConfig;
 use crate::http::gateway::{
     Caller, ClusterFigures, Gateway, GatewayParts, GatewayStore, RefusedRequest, StoreFuture,
 };
-use crate::rpc::server::{DirectCaller, DirectStore};
+use crate::rpc::server::{DirectCaller, DirectStore, Written};
 use crate::telemetry::NodeMetrics;
 use crate::telemetry::audit::{AuditCaller, AuditLog, AuditRecord, Decision, id_of_one_request};
 use crate::types::{
-    Answer, Member, NodeStatus, Operation, RangeAnswer, RangeRequest, TxnAnswer, TxnRequest,
+    Member, NodeStatus, Operation, RangeAnswer, RangeRequest, TxnAnswer, TxnRequest,
 };
 
 /// What a gateway is made of.
@@ -25,27 +23,24 @@ pub(super) struct Parts<'a> {
     pub(super) keyring: Option<Arc<Keyring>>,
     pub(super) metrics: NodeMetrics,
     pub(super) audit: AuditLog,
-    /// When the node started.
-    pub(super) started: AmzDate,
     pub(super) config: &'a NodeConfig,
     /// Where it listens.
     pub(super) bound: SocketAddr,
 }
 
 pub(super) fn new(parts: Parts<'_>) -> Gateway {
-    let Parts { store, raft, keyring, metrics, audit, started, config, bound } = parts;
+    let Parts { store, raft, keyring, metrics, audit, config, bound } = parts;
     let parts = GatewayParts {
         store: Arc::new(Store { store, raft, metrics, audit }),
         keyring,
         authorities: config.http_authorities(bound),
-        replay: Arc::new(ReplayGuard::new(started, REMEMBERED_MAX)),
     };
     Gateway::new(parts, &config.http)
 }
 
 fn direct(caller: Caller) -> DirectCaller {
-    let Caller { user, remote, request_id } = caller;
-    DirectCaller { user, remote, request_id }
+    let Caller { user, remote, request_id, signed } = caller;
+    DirectCaller { user, remote, request_id, signed }
 }
 
 /// How much of a path that was refused is written down.
@@ -65,7 +60,7 @@ impl GatewayStore for Store {
         caller: Caller,
         operation: Operation,
         timeout: Duration,
-    ) -> StoreFuture<'_, Answer> {
+    ) -> StoreFuture<'_, Written> {
         Box::pin(self.store.write(direct(caller), operation, timeout))
     }
 

@@ -19,8 +19,7 @@ use crate::actors::{
     AuthHandle, ClientKeys, Keyring, NodeSupervisor, Pace, PeerKeys, RaftHandle, SupervisorArgs,
     SupervisorMessage, Trust,
 };
-use crate::auth::{AmzDate, CLIENT_SERVICE, ClusterKey, KeyFileError, PEER_SERVICE};
-use crate::clock;
+use crate::auth::{CLIENT_SERVICE, ClusterKey, KeyFileError, PEER_SERVICE};
 use crate::config::{AuditConfig, ConfigError, InitialCluster, LimitsConfig, NodeConfig};
 use crate::http::{HttpServer, Readiness};
 use crate::rpc::api::StoreRequest;
@@ -231,7 +230,6 @@ impl Node {
     async fn start_from(config: NodeConfig, origin: Origin) -> Result<Self, StartError> {
         config.validate()?;
         // Before anything can have been asked: what is dated before it was not seen here.
-        let started = AmzDate::from_unix(clock::wall());
         let cluster_key = keys::load(&config)?;
         let certificates = Certificates::load(&config.tls)?;
         let sockets = bind(&config, &certificates).await?;
@@ -362,7 +360,6 @@ impl Node {
             keyring: keyring.cloned(),
             metrics: metrics.clone(),
             audit,
-            started,
             config: &config,
             bound: http_addr,
         });

@@ -50,6 +50,9 @@ pub enum Answer {
         /// Whether nothing of it is left.
         done: bool,
     },
+    /// To a signed request that was answered before: its first answer or refusal. Never kept, and
+    /// no client is ever answered this.
+    Again(Box<Result<Answer, super::OperationError>>),
 }
 
 /// The answer to a put.

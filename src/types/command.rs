@@ -57,6 +57,23 @@ pub struct SignedRequest {
     pub window_ms: u64,
 }
 
+/// What a signed request is remembered by, in the order of dates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SignatureKey {
+    /// The date that was signed, in seconds since 1970.
+    pub dated_seconds: u64,
+    /// The signature.
+    pub signature: [u8; 32],
+}
+
+impl SignedRequest {
+    /// What it is remembered by.
+    pub fn key(&self) -> SignatureKey {
+        let Self { signature, dated_seconds, .. } = *self;
+        SignatureKey { dated_seconds, signature }
+    }
+}
+
 /// What a write is known by when it comes again. Append only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RequestName {

@@ -199,6 +199,27 @@ pub enum OperationError {
         /// The start that was taken last.
         counter: u64,
     },
+    /// A signed request dated so early that it may have been answered and forgotten.
+    #[error(
+        "the request is dated {dated_seconds} and those dated until {through_seconds} (seconds since \
+         1970) are no longer told apart from repeated ones; set the clock and sign it again"
+    )]
+    RequestExpired {
+        /// Its date, in seconds since 1970.
+        dated_seconds: u64,
+        /// The date up to which requests are refused.
+        through_seconds: u64,
+    },
+    /// As many signed requests are remembered as may be.
+    #[error(
+        "{max} signed requests are remembered, as many as may be; try again in {retry_after_ms} ms"
+    )]
+    TooManySignatures {
+        /// The limit, of the user or of the store.
+        max: u64,
+        /// When to come back.
+        retry_after_ms: u64,
+    },
 }
 
 /// What an operator hears of a directory that is not the last one of its node.

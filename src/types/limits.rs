@@ -71,6 +71,30 @@ pub const USER_ANSWER_BYTES_MAX: u64 = 32 * 1_024 * 1_024;
 /// Most bytes of answers kept for all clients. *Replicated.*
 pub const STORE_ANSWER_BYTES_MAX: u64 = 128 * 1_024 * 1_024;
 
+/// Most signatures of requests that stand alone. *Replicated.*
+pub const SIGNATURES_MAX: usize = 524_288;
+
+/// Most of them of one user: 290 a second for as long as each is good for. *Replicated.*
+pub const SIGNATURES_PER_USER_MAX: usize = 262_144;
+
+/// Up to so many signatures none is forgotten. *Replicated.*
+pub const SIGNATURES_KEPT_FREELY: usize = 4_096;
+
+/// Signatures forgotten by one command, at most. *Replicated.*
+pub const SIGNATURES_FORGOTTEN_PER_COMMAND_MAX: usize = 8;
+
+/// For how long beyond its window a signature is kept at least, in replicated milliseconds.
+/// *Replicated.*
+pub const SIGNATURE_GRACE_MS: u64 = 30_000;
+
+/// The longest window that a signature is kept for: a presigned one is good for seven days at most.
+/// *Replicated.*
+pub const SIGNATURE_WINDOW_MS_MAX: u64 = 8 * 86_400_000;
+
+/// Most bytes of an answer kept beside a signature, as kept answers count; of a longer one the
+/// outcome is kept. *Replicated.*
+pub const SIGNATURE_ANSWER_BYTES_MAX: u64 = 256 + KEPT_ANSWER_OVERHEAD_BYTES;
+
 /// When a client is told to come back whose session found no room, in milliseconds.
 pub const SESSION_RETRY_AFTER_MS: u64 = 1_000;
 
@@ -117,6 +141,8 @@ const _: () = {
     );
     assert!(RETRY_WINDOW_MS * 2 < SESSION_TTL_MS);
     assert!(SESSIONS_PER_USER_MAX < SESSIONS_MAX, "no one user fills the table");
+    assert!(SIGNATURES_PER_USER_MAX < SIGNATURES_MAX, "no one user fills the table");
+    assert!(SIGNATURES_KEPT_FREELY < SIGNATURES_PER_USER_MAX);
     assert!(USER_ANSWER_BYTES_MAX < STORE_ANSWER_BYTES_MAX);
     assert!(
         SESSION_ANSWERS_MAX as u64 * KEPT_ANSWER_OVERHEAD_BYTES * 2 <= SESSION_ANSWER_BYTES_MAX,

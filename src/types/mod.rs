@@ -39,7 +39,9 @@ pub use answer::{
 };
 pub use claim::{CLAIMS_CONTINUED_MAX, Claim, ClaimOrder, StartClaim};
 pub use cluster::{ClusterId, Member, MemberRole, NodeId, NodeRole, NodeStatus};
-pub use command::{ClientId, Command, Principal, RequestId, RequestName, SignedRequest};
+pub use command::{
+    ClientId, Command, Principal, RequestId, RequestName, SignatureKey, SignedRequest,
+};
 pub use consensus::{LogEntry, LogEntryPayload, LogId, MembershipConfig, PeerAddress, Vote};
 pub use distrust::Distrust;
 pub use error::{OperationError, RequestError};

@@ -1,6 +1,8 @@
-//! A mutation is let in once.
+//! A mutation is applied once.
 
 use crate::support::{Server, config, start_node};
+
+const REPLAYED: &str = "x-chainfire-replayed";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_sent_twice_is_done_once() {
@@ -15,10 +17,12 @@ async fn a_write_sent_twice_is_done_once() {
         ("DELETE", "/v1/keys/k", Vec::new()),
     ] {
         let request = server.signed(method, target, body);
-        server.send(&request).await.done();
+        let first = server.send(&request).await.done();
+        assert_eq!(first.value(REPLAYED), None);
         for _ in 0..2 {
-            let again = server.send(&request).await;
-            assert_eq!(again.refusal(), (409, "RequestReplayed".to_owned()), "{method} {target}");
+            let again = server.send(&request).await.done();
+            assert_eq!(again.value(REPLAYED), Some("true"), "{method} {target}");
+            assert_eq!(again.text(), first.text(), "{method} {target}");
         }
     }
     // Reads may be repeated.
@@ -37,7 +41,7 @@ async fn a_nonce_lets_the_same_write_in_twice_within_a_second() {
     let date = bare.value("x-amz-date").expect("a date").to_owned();
     server.send(&server.sign(bare.clone())).await.done();
     let same = server.bare("PUT", "/v1/keys/k", "v").set("x-amz-date", &date);
-    assert_eq!(server.send(&server.sign(same)).await.refusal().0, 409);
+    assert_eq!(server.send(&server.sign(same)).await.done().value(REPLAYED), Some("true"));
     for nonce in ["1", "2"] {
         server.send(&server.sign(bare.clone().header("x-chainfire-nonce", nonce))).await.done();
     }
@@ -47,7 +51,7 @@ async fn a_nonce_lets_the_same_write_in_twice_within_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_of_before_a_restart_and_one_for_another_node_are_refused() {
+async fn a_write_of_before_a_restart_is_answered_again_and_one_for_another_node_refused() {
     let server = Server::start().await;
     let stolen = server.signed("PUT", "/v1/keys/k", "v");
     let unsent = server.signed("PUT", "/v1/keys/k", "w");
@@ -64,10 +68,22 @@ async fn a_write_of_before_a_restart_and_one_for_another_node_are_refused() {
     again.listen_http = host.parse().expect("an address");
     let node = start_node(again).await;
     let server = Server { directory, node, host, signer: server.signer };
-    for request in [stolen, unsent] {
-        let answer = server.send(&request).await;
-        assert_eq!(answer.refusal(), (409, "RequestReplayed".to_owned()));
+    for (request, replayed) in [(&stolen, Some("true")), (&unsent, None), (&stolen, Some("true"))] {
+        assert_eq!(server.send(request).await.done().value(REPLAYED), replayed);
     }
-    assert_eq!(server.ask("GET", "/v1/keys/k", "").await.done().text(), "v");
+    let now = server.ask("GET", "/v1/keys/k", "").await.done();
+    assert_eq!((now.text(), now.value("x-chainfire-version")), ("w", Some("2")));
+    server.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_of_the_store_is_answered_again() {
+    let server = Server::start().await;
+    let missing = server.signed("DELETE", "/v1/keys/none", Vec::new());
+    for replayed in [None, Some("true"), Some("true")] {
+        let answer = server.send(&missing).await;
+        assert_eq!(answer.refusal().0, 404);
+        assert_eq!(answer.value(REPLAYED), replayed);
+    }
     server.node.shutdown().await;
 }

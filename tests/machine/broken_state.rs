@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chainfire::machine::{
-    Forgotten, Session, SessionTotals, StateView, VersionVisitor, Visits, apply, range, read_txn,
+    Forgotten, KeptSignature, Session, SessionTotals, SignatureTotals, StateView, VersionVisitor,
+    Visits, apply, range, read_txn,
 };
 use chainfire::types::{
     AccessTables, ClientId, CompareOperator, CompareTarget, DeleteRangeRequest, KeyRange,
-    Operation, Principal, PutRequest, RangeRequest, Revision, Roster, SortOrder, SortTarget,
-    StagedDelete, TxnOperation, TxnRequest, VersionMeta,
+    Operation, Principal, PutRequest, RangeRequest, Revision, Roster, SignatureKey, SortOrder,
+    SortTarget, StagedDelete, TxnOperation, TxnRequest, VersionMeta,
 };
 
 use crate::store_of;
@@ -98,6 +99,22 @@ impl StateView for BreakingView<'_> {
         self.read()?;
         let Ok(overdue) = self.inner.overdue_sessions(user, before_ms, limit);
         Ok(overdue)
+    }
+
+    fn signature(&self, key: &SignatureKey) -> Result<Option<KeptSignature>, Broken> {
+        self.read()?;
+        let Ok(kept) = self.inner.signature(key);
+        Ok(kept)
+    }
+
+    fn signature_totals(&self, user: &Principal) -> SignatureTotals {
+        self.inner.signature_totals(user)
+    }
+
+    fn oldest_signatures(&self, limit: usize) -> Result<Vec<(SignatureKey, u64)>, Broken> {
+        self.read()?;
+        let Ok(oldest) = self.inner.oldest_signatures(limit);
+        Ok(oldest)
     }
 
     fn forgotten(&self) -> Forgotten {

@@ -13,6 +13,7 @@ mod puts_and_deletes;
 mod ranges;
 mod roster;
 mod sessions;
+mod signatures;
 #[path = "../support/mod.rs"]
 mod support;
 mod txns;

@@ -1,8 +1,6 @@
 //! A retry applies once; sessions expire by replicated time.
 
-use chainfire::machine::{
-    AnswerBytes, ApplyLimits, Change, Forgotten, SessionLimits, apply, due_ms,
-};
+use chainfire::machine::{AnswerBytes, ApplyLimits, Change, SessionLimits, apply, due_ms};
 use chainfire::types::limits::{
     SESSION_ANSWERS_MAX, SESSION_RETRY_AFTER_MS, SESSION_TTL_MS, SESSIONS_EXPIRED_PER_COMMAND_MAX,
     SESSIONS_MAX,
@@ -141,8 +139,7 @@ fn a_command_of_the_cluster_expires_sessions_and_has_none() {
     let late = due_ms(0, 0) + SESSION_TTL_MS + 1;
     let mut own = command(0, 0, 0, late, delete(KeyRange::single("none")));
     own.request_id = None;
-    let forgotten = Forgotten { sessions_before_ms: 1 };
-    let expected = [Change::SetForgotten(forgotten), Change::ExpireSession(ClientId(1))];
+    let expected = [Change::RefuseBegun { before_ms: 1 }, Change::ExpireSession(ClientId(1))];
     assert_eq!(store.apply(&own).changes, expected);
     assert!(store.sessions.is_empty());
 }

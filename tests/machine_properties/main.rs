@@ -18,13 +18,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chainfire::machine::{
-    Applied, ApplyLimits, Change, Forgotten, Session, SessionLimits, SessionTotals, StateView,
-    StoredAnswer, VersionVisitor, Visits, apply, events, range, read_txn,
+    Applied, ApplyLimits, Change, Forgotten, KeptSignature, Session, SessionLimits, SessionTotals,
+    SignatureLimits, SignatureTotals, StateView, StoredAnswer, VersionVisitor, Visits, apply,
+    events, range, read_txn,
 };
 use chainfire::types::{
     AccessTables, Answer, ClientId, Command, EventKind, KeyRange, KeyValue, Operation,
-    OperationError, Principal, RangeRequest, RequestName, Revision, Roster, StagedDelete,
-    VersionMeta,
+    OperationError, Principal, RangeRequest, RequestName, Revision, Roster, SignatureKey,
+    StagedDelete, VersionMeta,
 };
 
 use clients::Clients;
@@ -113,6 +114,7 @@ const STAGING: ApplyLimits = ApplyLimits {
     delete_step_keys: 1,
     deletes_staged_max: 2,
     sessions: SessionLimits::REPLICATED,
+    signatures: SignatureLimits::REPLICATED,
 };
 
 #[test]
@@ -523,6 +525,20 @@ impl StateView for WholeSessions<'_> {
         limit: usize,
     ) -> Result<Vec<(ClientId, u64)>, Infallible> {
         self.0.overdue_sessions(user, before_ms, limit)
+    }
+
+    fn signature(&self, key: &SignatureKey) -> Result<Option<KeptSignature>, Infallible> {
+        let Ok(kept) = self.0.signature(key);
+        Ok(kept)
+    }
+
+    fn signature_totals(&self, user: &Principal) -> SignatureTotals {
+        self.0.signature_totals(user)
+    }
+
+    fn oldest_signatures(&self, limit: usize) -> Result<Vec<(SignatureKey, u64)>, Infallible> {
+        let Ok(oldest) = self.0.oldest_signatures(limit);
+        Ok(oldest)
     }
 
     fn forgotten(&self) -> Forgotten {

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chainfire::machine::{
-    AnswerBytes, Applied, ApplyLimits, Change, Forgotten, Recorded, Session, SessionLookup,
-    SessionTotals, StateView, StoredAnswer, VersionVisitor, Visits, apply_within, due_ms,
-    kept_bytes,
+    AnswerBytes, Applied, ApplyLimits, Change, Forgotten, KeptSignature, Recorded, Session,
+    SessionLookup, SessionTotals, SignatureTotals, StateView, StoredAnswer, VersionVisitor, Visits,
+    apply_within, due_ms, kept_bytes,
 };
 use chainfire::types::staged_delete::covering;
 use chainfire::types::{
     AccessTables, Answer, ClientId, Command, KeyRange, NodeId, PeerAddress, Principal, Revision,
-    Roster, StagedDelete, VersionMeta,
+    Roster, SignatureKey, StagedDelete, VersionMeta,
 };
 
 /// One version of a key: what was put, or none for a tombstone.
@@ -33,6 +33,7 @@ pub(crate) struct MemoryView {
     values: BTreeMap<Revision, Bytes>,
     pub(crate) sessions: BTreeMap<ClientId, Session>,
     pub(crate) forgotten: Forgotten,
+    pub(crate) signatures: BTreeMap<SignatureKey, KeptSignature>,
     pub(crate) leader_time_ms: u64,
     /// The sessions by when they are due, of all and of each user.
     by_due: BTreeSet<(u64, ClientId)>,
@@ -57,6 +58,7 @@ impl MemoryView {
             values: BTreeMap::new(),
             sessions: BTreeMap::new(),
             forgotten: Forgotten::default(),
+            signatures: BTreeMap::new(),
             leader_time_ms: 0,
             by_due: BTreeSet::new(),
             by_user: BTreeMap::new(),
@@ -143,9 +145,19 @@ impl MemoryView {
             }
             Change::Compact(revision) => self.compact(revision),
             Change::RecordAnswer { client, recorded } => self.record(client, recorded),
-            Change::SetForgotten(forgotten) => {
-                assert!(forgotten.sessions_before_ms >= self.forgotten.sessions_before_ms);
-                self.forgotten = forgotten;
+            Change::RefuseBegun { before_ms } => {
+                assert!(before_ms > self.forgotten.sessions_before_ms);
+                self.forgotten.sessions_before_ms = before_ms;
+            }
+            Change::RefuseDated { through_seconds } => {
+                assert!(through_seconds >= self.forgotten.signatures_through_seconds);
+                self.forgotten.signatures_through_seconds = through_seconds;
+            }
+            Change::RecordSignature { key, kept } => {
+                self.signatures.insert(key, kept);
+            }
+            Change::ForgetSignature(key) => {
+                self.signatures.remove(&key).expect("a forgotten signature was remembered");
             }
             Change::ExpireSession(client) => {
                 self.take_session(client).expect("an expired session existed");
@@ -327,6 +339,21 @@ impl StateView for MemoryView {
                 store: self.kept_bytes.values().sum(),
             },
         }
+    }
+
+    fn signature(&self, key: &SignatureKey) -> Result<Option<KeptSignature>, Infallible> {
+        Ok(self.signatures.get(key).cloned())
+    }
+
+    fn signature_totals(&self, user: &Principal) -> SignatureTotals {
+        let of_user = self.signatures.values().filter(|kept| kept.owner == *user);
+        let (signatures, user_signatures) = (self.signatures.len(), of_user.count());
+        SignatureTotals { signatures, user_signatures }
+    }
+
+    fn oldest_signatures(&self, limit: usize) -> Result<Vec<(SignatureKey, u64)>, Infallible> {
+        let oldest = self.signatures.iter().take(limit);
+        Ok(oldest.map(|(key, kept)| (*key, kept.kept_until_ms)).collect())
     }
 
     fn forgotten(&self) -> Forgotten {

@@ -113,6 +113,14 @@ impl RaftHandle {
                 let answer = DeleteRangeAnswer { revision, deleted, prev_kvs: Vec::new() };
                 Ok(Answer::DeleteRange(answer))
             }
+            // What was answered before is the first answer; that may have been of a staged delete.
+            Ok(Answer::Again(first)) => match *first {
+                Ok(staged @ Answer::DeleteStaged { .. }) => {
+                    let finished = Box::pin(self.finished(Ok(staged), deadline)).await?;
+                    Ok(Answer::Again(Box::new(Ok(finished))))
+                }
+                other => Ok(Answer::Again(Box::new(other))),
+            },
             other => other,
         }
     }

@@ -21,10 +21,9 @@ use super::request::{Origin, Request};
 use crate::actors::Keyring;
 use crate::auth::canonical::Header;
 use crate::auth::verify::check_head;
-use crate::auth::{
-    AmzDate, AuthError, CLIENT_SERVICE, ReplayGuard, RequestHead, Target, Verified, VerifyRules,
-};
+use crate::auth::{AmzDate, AuthError, CLIENT_SERVICE, RequestHead, Target, Verified, VerifyRules};
 use crate::clock;
+use crate::types::SignedRequest;
 use crate::types::access::KEY_ID_BYTES_MAX;
 
 /// See the module.
@@ -32,18 +31,13 @@ pub(super) struct Door {
     /// None: nothing is verified.
     keyring: Option<Arc<Keyring>>,
     rules: VerifyRules,
-    replay: Arc<ReplayGuard>,
 }
 
 impl Door {
-    pub(super) fn new(
-        keyring: Option<Arc<Keyring>>,
-        authorities: Vec<String>,
-        replay: Arc<ReplayGuard>,
-    ) -> Self {
+    pub(super) fn new(keyring: Option<Arc<Keyring>>, authorities: Vec<String>) -> Self {
         let region = keyring.as_ref().map_or_else(String::new, |keys| keys.cluster_name().into());
         let rules = VerifyRules { region, service: CLIENT_SERVICE.to_owned(), authorities };
-        Self { keyring, rules, replay }
+        Self { keyring, rules }
     }
 
     /// Whether it can be told yet who may come in: there is a user, or nothing is verified.
@@ -83,15 +77,12 @@ impl Door {
         let (bytes, held) = read(body, memory, within).await?;
         let verified = checked.with_body(bytes)?;
         refuse_unsigned_clauses(&verified, &head.headers)?;
-        Ok(Request::verified(verified, clauses, origin, held))
-    }
-
-    /// Lets a mutation in once.
-    pub(super) fn admit(&self, mutation: &Request) -> Result<(), Problem> {
-        match mutation.proof() {
-            Some(verified) => Ok(self.replay.admit(verified, now())?),
-            None => Ok(()),
-        }
+        let signed = SignedRequest {
+            signature: verified.signature().0,
+            dated_seconds: verified.date().unix_seconds(),
+            window_ms: verified.good_until_seconds().saturating_sub(now().unix_seconds()) * 1_000,
+        };
+        Ok(Request::verified(verified, signed, clauses, origin, held))
     }
 
     /// Without authentication whoever reaches this address may do everything, and a page in this

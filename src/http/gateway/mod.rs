@@ -12,9 +12,9 @@
 //! - There is one door. Handlers get a `Request`, which only it makes, and read
 //!   the method, the target and the body from what the verifier returned. Nothing is decoded twice.
 //! - A header that decides what is written (`If-Match`) counts only when it was signed.
-//! - A mutation is let in once: its signature is remembered for as long as it would be good for.
-//!   Here no request id stands behind a write, so one whose outcome is unknown is answered as such
-//!   and never repeated by the node.
+//! - A mutation is applied once: its signature is its request id in the replicated state. The same
+//!   request again, at any node, is answered as it was the first time, and told so by
+//!   `x-chainfire-replayed`.
 //! - What requests and answers take of the memory is bounded, by bytes, by time and by connections.
 //!
 //! # On failure
@@ -41,7 +41,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::HeaderValue;
+use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 
 use door::Door;
@@ -55,14 +55,17 @@ pub use routes::ROUTES;
 pub use store::{Caller, ClusterFigures, GatewayStore, RefusedRequest, StoreFuture};
 
 use crate::actors::Keyring;
-use crate::auth::ReplayGuard;
 use crate::config::HttpConfig;
+use crate::types::{Answer, Operation};
 
 /// The OpenAPI description of the routes.
 pub const OPENAPI: &str = include_str!("openapi.json");
 
 /// Answered with every request, and written beside what is logged of it.
 const REQUEST_ID: &str = "x-chainfire-request-id";
+
+/// With the value `true`: what is answered is the answer to the same request, which came before.
+const REPLAYED: &str = "x-chainfire-replayed";
 
 /// What a gateway is made of.
 pub struct GatewayParts {
@@ -72,8 +75,6 @@ pub struct GatewayParts {
     pub keyring: Option<Arc<Keyring>>,
     /// What the `host` header may be.
     pub authorities: Vec<String>,
-    /// Remembers mutations. One for each node.
-    pub replay: Arc<ReplayGuard>,
 }
 
 /// See the module. Cheap to clone.
@@ -100,7 +101,7 @@ impl Gateway {
         let timeout = Duration::from_millis(config.request_timeout_ms);
         let shared = Shared {
             store: parts.store,
-            door: Door::new(parts.keyring, parts.authorities, parts.replay),
+            door: Door::new(parts.keyring, parts.authorities),
             memory: Memory::new(usize::try_from(config.bytes_max).unwrap_or(usize::MAX)),
             timeout,
             under_way: UnderWay::new(),
@@ -162,7 +163,18 @@ impl Shared {
                 return Err(problem);
             }
         };
-        self.dispatch(&request).await
+        let answered = self.dispatch(&request).await;
+        if !request.is_replayed() {
+            return answered;
+        }
+        let name = HeaderName::from_static(REPLAYED);
+        match answered {
+            Ok(mut response) => {
+                response.headers_mut().insert(name, HeaderValue::from_static("true"));
+                Ok(response)
+            }
+            Err(problem) => Err(problem.with(name, "true")),
+        }
     }
 
     async fn dispatch(&self, request: &Request) -> Result<Response, Problem> {
@@ -192,20 +204,12 @@ impl Shared {
         response
     }
 
-    /// Lets a mutation in once.
-    fn admit(&self, mutation: &Request) -> Result<(), Problem> {
-        let refused = |problem: &Problem| {
-            let Origin { remote, request_id } = mutation.origin();
-            let user = mutation.caller().user;
-            self.store.request_refused(&RefusedRequest {
-                remote,
-                request_id,
-                claimed_key_id: user.as_ref().map_or("", |user| &user.access_key_id),
-                method: mutation.method(),
-                path: &String::from_utf8_lossy(mutation.target().path()),
-                code: problem.code(),
-            });
-        };
-        self.door.admit(mutation).inspect_err(refused)
+    /// Has a write applied once.
+    async fn write(&self, request: &Request, operation: Operation) -> Result<Answer, Problem> {
+        let written = self.store.write(request.caller(), operation, self.timeout).await?;
+        if written.replayed {
+            request.note_replayed();
+        }
+        Ok(written.outcome?)
     }
 }

@@ -11,8 +11,6 @@ use crate::types::{OperationError, RequestError};
 /// Seconds after which a refused client may come back: where the wait is not known, and where
 /// signatures are forgotten by the minute.
 const RETRY_AFTER_SECONDS: u64 = 1;
-const RETRY_AFTER_FULL_SECONDS: u64 = 60;
-
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Problem {
@@ -124,11 +122,7 @@ impl Problem {
 impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
         let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::FORBIDDEN);
-        let problem = Self::new(status, error.code(), error.to_string());
-        match error {
-            AuthError::SlowDown { .. } => problem.retry_after(RETRY_AFTER_FULL_SECONDS),
-            _ => problem,
-        }
+        Self::new(status, error.code(), error.to_string())
     }
 }
 
@@ -147,9 +141,12 @@ impl From<OperationError> for Problem {
             OperationError::SessionExpired { .. } => {
                 (StatusCode::GATEWAY_TIMEOUT, "OutcomeUnknown")
             }
-            OperationError::TooManySessions { .. } | OperationError::TooManyAnswersKept { .. } => {
+            OperationError::TooManySessions { .. }
+            | OperationError::TooManySignatures { .. }
+            | OperationError::TooManyAnswersKept { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "SlowDown")
             }
+            OperationError::RequestExpired { .. } => (StatusCode::FORBIDDEN, "RequestExpired"),
             OperationError::AnswerNotKept { .. } => (StatusCode::CONFLICT, "AnswerNotKept"),
             OperationError::JoinRefused { .. }
             | OperationError::OtherIncarnation { .. }
@@ -163,7 +160,11 @@ impl From<OperationError> for Problem {
             OperationError::DeleteUnderWay { .. } => (StatusCode::CONFLICT, "DeleteUnderWay"),
             _ => (StatusCode::BAD_REQUEST, "InvalidRequest"),
         };
-        Self::new(status, code, error.to_string())
+        let problem = Self::new(status, code, error.to_string());
+        match code {
+            "SlowDown" => problem.retry_after(RETRY_AFTER_SECONDS),
+            _ => problem,
+        }
     }
 }
 

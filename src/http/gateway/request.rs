@@ -1,6 +1,7 @@
 //! A request that came through the door.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
@@ -9,13 +10,18 @@ use super::memory::Held;
 use super::store::Caller;
 use crate::auth::{Target, Verified};
 use crate::rpc::transport::SessionUser;
+use crate::types::SignedRequest;
 
 /// What may be dispatched from. Only the door makes one.
 #[derive(Debug)]
 pub(super) struct Request {
     content: Content,
+    /// What it is known by when it comes again.
+    signed: Option<SignedRequest>,
     clauses: Clauses,
     origin: Origin,
+    /// Whether it is answered as an earlier one was.
+    replayed: AtomicBool,
     _held: Held,
 }
 
@@ -37,11 +43,19 @@ enum Content {
 impl Request {
     pub(super) fn verified(
         verified: Verified,
+        signed: SignedRequest,
         clauses: Clauses,
         origin: Origin,
         held: Held,
     ) -> Self {
-        Self { content: Content::Verified(verified), clauses, origin, _held: held }
+        Self {
+            content: Content::Verified(verified),
+            signed: Some(signed),
+            clauses,
+            origin,
+            replayed: AtomicBool::new(false),
+            _held: held,
+        }
     }
 
     pub(super) fn open(
@@ -52,7 +66,14 @@ impl Request {
         origin: Origin,
         held: Held,
     ) -> Self {
-        Self { content: Content::Open { method, target, body }, clauses, origin, _held: held }
+        Self {
+            content: Content::Open { method, target, body },
+            signed: None,
+            clauses,
+            origin,
+            replayed: AtomicBool::new(false),
+            _held: held,
+        }
     }
 
     /// On whose behalf it is.
@@ -62,11 +83,16 @@ impl Request {
             access_key_id: verified.by().access_key_id().to_owned(),
         });
         let Origin { remote, request_id } = self.origin;
-        Caller { user, remote, request_id }
+        Caller { user, remote, request_id, signed: self.signed }
     }
 
-    pub(super) fn origin(&self) -> Origin {
-        self.origin
+    /// It is answered as an earlier one was.
+    pub(super) fn note_replayed(&self) {
+        self.replayed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_replayed(&self) -> bool {
+        self.replayed.load(Ordering::Relaxed)
     }
 
     /// What the verifier returned; none without authentication.

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::rpc::server::Written;
 use crate::rpc::transport::SessionUser;
 use crate::types::{
-    Answer, ClusterId, Member, NodeId, NodeStatus, Operation, RangeAnswer, RangeRequest,
-    RequestError, TxnAnswer, TxnRequest,
+    ClusterId, Member, NodeId, NodeStatus, Operation, RangeAnswer, RangeRequest, RequestError,
+    SignedRequest, TxnAnswer, TxnRequest,
 };
 
 /// An answer to come.
@@ -33,6 +34,8 @@ pub struct Caller {
     pub remote: SocketAddr,
     /// Under which name it is answered.
     pub request_id: u128,
+    /// What a write is known by when it comes again; none without authentication.
+    pub signed: Option<SignedRequest>,
 }
 
 /// A request that was refused before it was dispatched.
@@ -54,13 +57,13 @@ pub struct RefusedRequest<'a> {
 
 /// The store, with authorisation and admission before it.
 pub trait GatewayStore: Send + Sync + 'static {
-    /// Writes, at most once.
+    /// Writes, at most once; a signed write once, however often it is sent.
     fn write(
         &self,
         caller: Caller,
         operation: Operation,
         timeout: Duration,
-    ) -> StoreFuture<'_, Answer>;
+    ) -> StoreFuture<'_, Written>;
 
     /// Reads a range.
     fn range(

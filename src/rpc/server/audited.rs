@@ -67,6 +67,7 @@ pub(super) fn revision_of(answer: &Answer) -> u64 {
         Answer::Compact(answer) => answer.revision,
         Answer::Access(answer) => answer.auth_revision,
         Answer::DeleteStaged { revision } => *revision,
+        Answer::Again(first) => first.as_ref().as_ref().map_or(0, revision_of),
         Answer::RegisterMember | Answer::Cluster(_) | Answer::DeleteContinued { .. } => 0,
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! They bring what a connection of clients would bring (on whose behalf, by when) and get what it
 //! would get: the same refusals, authorisation, budgets, limits on long reads, and counting. What
-//! they have not is a session, so a write carries no request id: it is applied at most once, and
-//! sending it again is another write.
+//! they have not is a session: a write is known by its signature, and on a node without
+//! authentication by nothing, so that sending it again is another write.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -20,11 +20,11 @@ use super::sizes::{
     MESSAGE_BYTES, answer_bytes, operation_bytes, range_answer_bytes, txn_answer_bytes, txn_bytes,
 };
 use super::store_messages::{self, StoreMethod};
-use super::store_session::{StoreBackend, StoreSession};
+use super::store_session::{StoreBackend, StoreSession, Written};
 use crate::rpc::transport::SessionUser;
 use crate::types::{
-    Answer, Member, NodeStatus, Operation, RangeAnswer, RangeRequest, RequestError, TxnAnswer,
-    TxnRequest,
+    Member, NodeStatus, Operation, RangeAnswer, RangeRequest, RequestError, SignedRequest,
+    TxnAnswer, TxnRequest,
 };
 
 /// See the module. One for all callers of one kind, who share its budgets.
@@ -44,6 +44,8 @@ pub struct DirectCaller {
     pub remote: SocketAddr,
     /// What the request is called in the audit log.
     pub request_id: u128,
+    /// What it is known by when it comes again; none without authentication.
+    pub signed: Option<SignedRequest>,
 }
 
 /// What a call counts as, before its answer is known.
@@ -78,12 +80,14 @@ impl DirectStore {
         caller: DirectCaller,
         operation: Operation,
         timeout: Duration,
-    ) -> Result<Answer, RequestError> {
+    ) -> Result<Written, RequestError> {
         let bytes = operation_bytes(&operation);
         let call = Call { method: StoreMethod::Write, name: "http_write", bytes, timeout };
+        let signed = caller.signed;
         let session = self.session(caller);
-        let work = async |deadline| session.write_once(operation, deadline).await;
-        self.run(call, work, answer_bytes).await
+        let work = async |deadline| session.write_alone(signed, operation, deadline).await;
+        let bytes_of = |written: &Written| written.outcome.as_ref().map_or(0, answer_bytes);
+        self.run(call, work, bytes_of).await
     }
 
     /// Reads a range.

@@ -102,6 +102,7 @@ pub(super) fn answer_bytes(answer: &Answer) -> usize {
         Answer::DeleteRange(delete) => PART_BYTES + pairs_bytes(&delete.prev_kvs),
         Answer::Txn(txn) => txn_answer_bytes(txn),
         Answer::Access(_) => ACCESS_BYTES,
+        Answer::Again(first) => PART_BYTES + first.as_ref().as_ref().map_or(0, answer_bytes),
         Answer::Compact(_)
         | Answer::RegisterMember
         | Answer::Cluster(_)

@@ -31,7 +31,8 @@ use crate::telemetry::audit::id_of_one_request;
 use crate::telemetry::{AuditCaller, AuditLog, AuditRecord, Decision};
 use crate::types::{
     Answer, Asked, ClientId, ClusterReply, ClusterRequest, Member, NodeStatus, Operation,
-    Principal, RangeAnswer, RangeRequest, RequestError, RequestId, TxnAnswer, TxnRequest,
+    OperationError, Principal, RangeAnswer, RangeRequest, RequestError, RequestId, RequestName,
+    SignedRequest, TxnAnswer, TxnRequest,
 };
 
 /// What every caller shares.
@@ -81,6 +82,15 @@ pub struct StoreSession {
     pub(super) long_reads: Arc<Semaphore>,
 }
 
+/// What came of a write that stands alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Its answer, or why the store refused it.
+    pub outcome: Result<Answer, OperationError>,
+    /// Whether that is the answer to the same request, which came before.
+    pub replayed: bool,
+}
+
 /// Something that was let in.
 pub(super) struct Permit<'a> {
     /// The rules it was decided by.
@@ -115,7 +125,7 @@ impl StoreSession {
         caller: DirectCaller,
         long_reads: Arc<Semaphore>,
     ) -> Self {
-        let DirectCaller { user, remote, request_id } = caller;
+        let DirectCaller { user, remote, request_id, signed: _ } = caller;
         let line_id = id_of_one_request(request_id);
         Self::of(backend, user, Some(remote), Some(line_id), long_reads)
     }
@@ -211,14 +221,24 @@ impl StoreSession {
         self.propose(Some(request_id), operation, None, deadline).await
     }
 
-    /// A write that no session stands behind: sent again, it is applied again.
-    pub(super) async fn write_once(
+    /// A write that no session stands behind. One that was `signed` is applied once however often it
+    /// is sent; any other, sent again, is applied again.
+    pub(super) async fn write_alone(
         &self,
+        signed: Option<SignedRequest>,
         operation: Operation,
         deadline: Instant,
-    ) -> Result<Answer, RequestError> {
+    ) -> Result<Written, RequestError> {
         refuse_not_for_clients(&operation)?;
-        self.propose(None, operation, None, deadline).await
+        let name = signed.map(RequestName::from);
+        match self.propose_as(None, name, operation, None, deadline).await {
+            Ok(Answer::Again(first)) => Ok(Written { outcome: *first, replayed: true }),
+            Ok(answer) => Ok(Written { outcome: Ok(answer), replayed: false }),
+            Err(RequestError::Operation(refusal)) => {
+                Ok(Written { outcome: Err(refusal), replayed: false })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Has a well-formed and permitted operation applied. `asked` is what the caller asked for,
@@ -230,12 +250,25 @@ impl StoreSession {
         asked: Option<Asked<'_>>,
         deadline: Instant,
     ) -> Result<Answer, RequestError> {
+        let name = request_id.map(|request_id| self.own(request_id).into());
+        self.propose_as(request_id, name, operation, asked, deadline).await
+    }
+
+    /// The same, under the name that the log shall know it by.
+    async fn propose_as(
+        &self,
+        request_id: Option<RequestId>,
+        name: Option<RequestName>,
+        operation: Operation,
+        asked: Option<Asked<'_>>,
+        deadline: Instant,
+    ) -> Result<Answer, RequestError> {
         machine::validate(&operation)?;
         let asked = asked.unwrap_or(Asked::Operation(&operation));
         self.backend.raft.trust().check_serves()?;
         let permit = self.permit(request_id, asked)?;
         let write = ForwardedWrite {
-            request_id: request_id.map(|request_id| self.own(request_id).into()),
+            request_id: name,
             principal: self.principal.clone(),
             auth_revision: permit.auth_revision,
             operation,

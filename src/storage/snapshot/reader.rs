@@ -260,13 +260,13 @@ mod tests {
         let bytes = write(&few());
         let expected = [
             &b"chfrsnap"[..],
-            &[0, 0, 0, 1, 0, 0, 0, 0x28],
+            &[0, 0, 0, 1, 0, 0, 0, 0x29],
             &crc32fast::hash(&bytes[..16]).to_be_bytes(),
         ];
         assert_eq!(bytes[..20], expected.concat());
-        let header_end = 20 + 0x28;
+        let header_end = 20 + 0x29;
         let header =
-            [&[7][..], &[1, 2, 9], &[0], &[0, 0], &[5, 3, 1], &[8, 2, 0, 0, 0, 0, 1, 0, 0]];
+            [&[7][..], &[1, 2, 9], &[0], &[0, 0], &[5, 3, 1], &[9, 2, 0, 0, 0, 0, 1, 0, 0, 0]];
         assert_eq!(bytes[25..header_end], [&header.concat()[..], &[6; 16]].concat());
         let chunk = &bytes[header_end..];
         assert_eq!(chunk[..13], [0, 0, 0, 0, 2, 0, 0, 0, 16, 0, 0, 0, 18]);

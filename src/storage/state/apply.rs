@@ -325,7 +325,16 @@ fn take_changes(shared: &Shared, head: &mut Head, changes: Vec<Change>) -> usize
             Change::RecordAnswer { client, recorded } => {
                 shared.sessions.write().record(*client, recorded.clone());
             }
-            Change::SetForgotten(forgotten) => head.position.forgotten = *forgotten,
+            Change::RefuseBegun { before_ms } => {
+                head.position.forgotten.sessions_before_ms = *before_ms;
+            }
+            Change::RefuseDated { through_seconds } => {
+                head.position.forgotten.signatures_through_seconds = *through_seconds;
+            }
+            Change::RecordSignature { key, kept } => {
+                shared.sessions.write().signatures.record(*key, kept);
+            }
+            Change::ForgetSignature(key) => shared.sessions.write().signatures.forget(key),
             Change::ExpireSession(client) => shared.sessions.write().expire(*client),
             Change::SetMember { node_id, address, client_addr } => {
                 let (address, client_addr) = (address.clone(), client_addr.clone());

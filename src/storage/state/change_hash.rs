@@ -96,8 +96,15 @@ fn put_change(buffer: &mut Vec<u8>, change: &Change, hasher: &mut SipHasher13) {
             buffer.extend_from_slice(&client.0.to_le_bytes());
             put_postcard(buffer, &(begins, answer));
         }
-        Change::SetForgotten(forgotten) => {
-            put_numbers(buffer, 13, &[forgotten.sessions_before_ms]);
+        Change::RefuseBegun { before_ms } => put_numbers(buffer, 13, &[*before_ms]),
+        Change::RefuseDated { through_seconds } => put_numbers(buffer, 14, &[*through_seconds]),
+        Change::RecordSignature { key, kept } => {
+            buffer.push(15);
+            put_postcard(buffer, &(key, kept));
+        }
+        Change::ForgetSignature(key) => {
+            buffer.push(16);
+            put_postcard(buffer, key);
         }
         Change::ExpireSession(client) => {
             buffer.push(5);
@@ -197,8 +204,10 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::machine::{Forgotten, KeptAnswer};
-    use crate::types::{Answer, ClientId, PeerAddress, Principal, PutAnswer, Roster, VersionMeta};
+    use crate::machine::{KeptAnswer, KeptSignature};
+    use crate::types::{
+        Answer, ClientId, PeerAddress, Principal, PutAnswer, Roster, SignatureKey, VersionMeta,
+    };
 
     const LOG_ID: LogId = LogId { term: 2, index: 9 };
 
@@ -234,7 +243,17 @@ mod tests {
                     },
                 },
             },
-            Change::SetForgotten(Forgotten { sessions_before_ms: 8 }),
+            Change::RefuseBegun { before_ms: 8 },
+            Change::RefuseDated { through_seconds: 9 },
+            Change::RecordSignature {
+                key: SignatureKey { dated_seconds: 9, signature: [7; 32] },
+                kept: KeptSignature {
+                    owner: Principal("ann".into()),
+                    kept_until_ms: 5,
+                    answer: Ok(Answer::RegisterMember),
+                },
+            },
+            Change::ForgetSignature(SignatureKey { dated_seconds: 9, signature: [7; 32] }),
             Change::ExpireSession(ClientId(4)),
             Change::SetMember { node_id: 1, address, client_addr: "c".into() },
             Change::SetAccess { revision: 1, edits: Vec::new() },
@@ -246,7 +265,7 @@ mod tests {
     /// version with it.
     #[test]
     fn the_hash_is_pinned() {
-        assert_eq!(after(&changes()).to_string(), "5d0ebe2292034958e468ed6c99a3bfdb");
+        assert_eq!(after(&changes()).to_string(), "37e3d52ab5f36231a5d4293856ac82d7");
         let hash = ChangeHasher::default().after(after(&[]), LOG_ID, 5, &[put("k", "v")], None);
         assert_eq!(hash.to_string(), "e2c8feda1337d7b5db096258316d314b");
     }

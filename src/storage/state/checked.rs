@@ -69,6 +69,7 @@ impl Place {
         Self::Of(Table::Meta),
         Self::Of(Table::Access),
         Self::Of(Table::Tombstones),
+        Self::Of(Table::Signatures),
         Self::Recent,
     ];
 
@@ -188,10 +189,10 @@ pub(crate) fn open_all(
     let created =
         environment.heed().create_databases_and_commit(environment.write()?, |opener, txn| {
             let mut create = |place: Place| opener.create_database(txn, Some(place.name()));
-            let [a, b, c, d, e, f, g, h, i] = Place::ALL;
-            let [a, b, c, d] = [create(a)?, create(b)?, create(c)?, create(d)?];
-            let [e, f, g, h, i] = [create(e)?, create(f)?, create(g)?, create(h)?, create(i)?];
-            let created = [a, b, c, d, e, f, g, h, i];
+            let [a, b, c, d, e, f, g, h, i, j] = Place::ALL;
+            let [a, b, c, d, e] = [create(a)?, create(b)?, create(c)?, create(d)?, create(e)?];
+            let [f, g, h, i, j] = [create(f)?, create(g)?, create(h)?, create(i)?, create(j)?];
+            let created = [a, b, c, d, e, f, g, h, i, j];
             heed::Result::Ok(CommitOrAbort::<_, std::convert::Infallible>::Commit(created))
         });
     let created = created.map_err(|source| environment.error("create tables in", source))?;

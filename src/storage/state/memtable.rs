@@ -23,10 +23,11 @@ use bytes::Bytes;
 
 use super::layout::access::{encode_edit, encode_revision};
 use super::layout::members::MemberRecord;
+use super::layout::signatures::encode_signature;
 use super::layout::version::LiveVersion;
 use super::session_delta::SessionDelta;
 use crate::machine::Change;
-use crate::types::{ClientId, NodeId, Revision, Roster, VersionMeta};
+use crate::types::{ClientId, NodeId, Revision, Roster, SignatureKey, VersionMeta};
 
 /// What a record costs beside its key and value, in bytes; an estimate that errs upwards.
 const RECORD_OVERHEAD_BYTES: usize = 256;
@@ -92,6 +93,8 @@ pub(crate) struct Contents {
     members: BTreeMap<NodeId, MemberRecord>,
     /// Records of the `access` table by key; no value = the record goes.
     access: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Records of the `signatures` table by key; no value = the record goes.
+    signatures: BTreeMap<SignatureKey, Option<Vec<u8>>>,
     roster: Option<Arc<Roster>>,
     changes: usize,
 }
@@ -112,14 +115,15 @@ impl Generation {
 impl Contents {
     /// Adds a change; answers the memory it takes, in bytes.
     ///
-    /// `SetRevision`, `Compact`, `SetForgotten` and how far staged deletes are is not kept here: it
+    /// `SetRevision`, `Compact`, what is refused as forgotten and how far staged deletes are is not kept here: it
     /// belongs to the head of the state.
     pub(crate) fn push(&mut self, change: Change) -> usize {
         self.changes += 1;
         match change {
             Change::SetRevision(_)
             | Change::Compact(_)
-            | Change::SetForgotten(_)
+            | Change::RefuseBegun { .. }
+            | Change::RefuseDated { .. }
             | Change::StageDelete(_)
             | Change::AdvanceDelete { .. }
             | Change::FinishDelete { .. } => 0,
@@ -132,6 +136,16 @@ impl Contents {
             Change::WriteTombstone { key, revision } => self.push_tombstone(key, revision, true),
             Change::RecordAnswer { client, recorded } => {
                 self.sessions.entry(client).or_default().record(recorded)
+            }
+            Change::RecordSignature { key, kept } => {
+                let value = encode_signature(&kept);
+                let bytes = value.len() + RECORD_OVERHEAD_BYTES;
+                self.signatures.insert(key, Some(value));
+                bytes
+            }
+            Change::ForgetSignature(key) => {
+                self.signatures.insert(key, None);
+                RECORD_OVERHEAD_BYTES
             }
             Change::ExpireSession(client) => {
                 self.sessions.entry(client).or_default().expire();
@@ -205,6 +219,11 @@ impl Contents {
     /// The records of the `access` table that changed, by key; no value = the record goes.
     pub(crate) fn access(&self) -> &BTreeMap<Vec<u8>, Option<Vec<u8>>> {
         &self.access
+    }
+
+    /// The records of the `signatures` table that changed; no value = the record goes.
+    pub(crate) fn signatures(&self) -> &BTreeMap<SignatureKey, Option<Vec<u8>>> {
+        &self.signatures
     }
 
     /// What the cluster remembers of its nodes, if that was set.

@@ -52,6 +52,7 @@ mod session_delta;
 mod sessions;
 mod settle;
 mod shared;
+mod signatures;
 mod space;
 mod stats;
 mod store;

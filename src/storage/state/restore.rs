@@ -93,7 +93,8 @@ fn is_of_the_old_cluster(table: Table, key: &[u8]) -> bool {
         | Table::Sessions
         | Table::Answers
         | Table::Access
-        | Table::Tombstones => false,
+        | Table::Tombstones
+        | Table::Signatures => false,
     }
 }
 

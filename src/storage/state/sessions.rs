@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::layout::sessions::{AnswerRecord, AnswerSlot, SessionRecord};
+use super::signatures::SignatureTable;
 use crate::machine::{AnswerBytes, Recorded, SessionTotals, due_ms};
 use crate::types::{ClientId, Principal};
 
@@ -30,6 +31,8 @@ pub(crate) struct SessionTable {
     by_due: BTreeSet<(u64, ClientId)>,
     owners: HashMap<Principal, OwnedSessions>,
     answer_bytes: u64,
+    /// Signed requests that stand alone.
+    pub(crate) signatures: SignatureTable,
 }
 
 /// The sessions of one user.

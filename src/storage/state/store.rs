@@ -19,6 +19,7 @@ use super::layout::members::{decode_member, decode_node};
 use super::layout::meta::StateMeta;
 use super::layout::roster::{ROSTER_KEY, decode_roster};
 use super::layout::sessions::{decode_client, decode_session};
+use super::layout::signatures::{decode_signature, decode_signature_key};
 use super::layout::{self, Table};
 use super::options::StateOptions;
 use super::scrub;
@@ -365,6 +366,12 @@ pub(super) fn load(tables: Arc<Tables>, epoch: EpochDirectory) -> Result<Loaded,
         let (client, session) = record?;
         let client = decode_client(client).map_err(corrupt(Table::Sessions))?;
         sessions.load(client, decode_session(session).map_err(corrupt(Table::Sessions))?);
+    }
+    for record in tables.table(Table::Signatures).iter(reader.txn())? {
+        let (key, kept) = record?;
+        let key = decode_signature_key(key).map_err(corrupt(Table::Signatures))?;
+        let kept = decode_signature(kept).map_err(corrupt(Table::Signatures))?;
+        sessions.signatures.record(key, &kept);
     }
     let mut members = std::collections::BTreeMap::new();
     for record in tables.table(Table::Members).iter(reader.txn())? {

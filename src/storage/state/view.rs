@@ -27,13 +27,14 @@ use super::scan::{Moment, scan};
 use super::shared::SharedSessions;
 use super::tables::TableReader;
 use crate::machine::{
-    Forgotten, KeptAnswer, Session, SessionLookup, SessionTotals, StateView, StoredAnswer,
-    VersionVisitor, Visits,
+    Forgotten, KeptAnswer, KeptSignature, Session, SessionLookup, SessionTotals, SignatureTotals,
+    StateView, StoredAnswer, VersionVisitor, Visits,
 };
 use crate::storage::StorageError;
 use crate::types::staged_delete::covering;
 use crate::types::{
-    AccessTables, ClientId, KeyRange, Principal, Revision, Roster, StagedDelete, VersionMeta,
+    AccessTables, ClientId, KeyRange, Principal, Revision, Roster, SignatureKey, StagedDelete,
+    VersionMeta,
 };
 
 /// The state at a fixed revision.
@@ -236,6 +237,18 @@ impl StateView for View {
             return Ok(Vec::new());
         }
         Ok(self.sessions.write().overdue(user, before_ms, limit))
+    }
+
+    fn signature(&self, key: &SignatureKey) -> Result<Option<KeptSignature>, StorageError> {
+        Ok(self.sessions.read().signatures.get(key))
+    }
+
+    fn signature_totals(&self, user: &Principal) -> SignatureTotals {
+        self.sessions.read().signatures.totals(user)
+    }
+
+    fn oldest_signatures(&self, limit: usize) -> Result<Vec<(SignatureKey, u64)>, StorageError> {
+        Ok(self.sessions.read().signatures.oldest(limit))
     }
 
     fn forgotten(&self) -> Forgotten {

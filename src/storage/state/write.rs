@@ -19,6 +19,7 @@ use super::layout::roster::{ROSTER_KEY, encode_roster};
 use super::layout::sessions::{
     AnswerRecord, AnswerSlot, SessionRecord, decode_session, encode_client, encode_session,
 };
+use super::layout::signatures::encode_signature_key;
 use super::layout::version::{VersionRecord, encode_revision};
 use super::memtable::{Contents, MemoryRecord};
 use super::session_delta::SessionDelta;
@@ -108,6 +109,13 @@ impl<'a> TableWriter<'a> {
             match value {
                 Some(value) => self.put(Table::Access, key, value)?,
                 None => drop(self.delete(Table::Access, key)?),
+            }
+        }
+        for (key, value) in contents.signatures() {
+            let key = encode_signature_key(key);
+            match value {
+                Some(value) => self.put(Table::Signatures, &key, value)?,
+                None => drop(self.delete(Table::Signatures, &key)?),
             }
         }
         if let Some(roster) = contents.roster() {

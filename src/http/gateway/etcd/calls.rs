@@ -32,15 +32,6 @@ fn header(gateway: &Shared, revision: u64) -> HeaderJson {
     HeaderJson::new(&gateway.store.figures(), revision)
 }
 
-async fn write(
-    gateway: &Shared,
-    request: &Request,
-    operation: Operation,
-) -> Result<Answer, Problem> {
-    gateway.admit(request)?;
-    Ok(gateway.store.write(request.caller(), operation, gateway.timeout).await?)
-}
-
 /// `POST /v1/kv/range`
 pub(in crate::http::gateway) async fn range(gateway: &Shared, request: &Request) -> Outcome {
     let read = read::<RangeJson>(request)?.into();
@@ -51,7 +42,7 @@ pub(in crate::http::gateway) async fn range(gateway: &Shared, request: &Request)
 /// `POST /v1/kv/put`
 pub(in crate::http::gateway) async fn put(gateway: &Shared, request: &Request) -> Outcome {
     let put = read::<PutJson>(request)?.into();
-    match write(gateway, request, Operation::Put(put)).await? {
+    match gateway.write(request, Operation::Put(put)).await? {
         Answer::Put(answer) => put_reply(gateway, &answer),
         _ => Err(Problem::other_answer()),
     }
@@ -60,7 +51,7 @@ pub(in crate::http::gateway) async fn put(gateway: &Shared, request: &Request) -
 /// `POST /v1/kv/deleterange`
 pub(in crate::http::gateway) async fn delete_range(gateway: &Shared, request: &Request) -> Outcome {
     let delete = read::<DeleteRangeJson>(request)?.into();
-    match write(gateway, request, Operation::DeleteRange(delete)).await? {
+    match gateway.write(request, Operation::DeleteRange(delete)).await? {
         Answer::DeleteRange(answer) => delete_range_reply(gateway, &answer),
         _ => Err(Problem::other_answer()),
     }
@@ -72,7 +63,7 @@ pub(in crate::http::gateway) async fn txn(gateway: &Shared, request: &Request) -
     let answer = if txn.is_read_only() {
         gateway.store.read_txn(request.caller(), txn, gateway.timeout).await?
     } else {
-        match write(gateway, request, Operation::Txn(txn)).await? {
+        match gateway.write(request, Operation::Txn(txn)).await? {
             Answer::Txn(answer) => answer,
             _ => return Err(Problem::other_answer()),
         }
@@ -83,7 +74,7 @@ pub(in crate::http::gateway) async fn txn(gateway: &Shared, request: &Request) -
 /// `POST /v1/kv/compaction`
 pub(in crate::http::gateway) async fn compaction(gateway: &Shared, request: &Request) -> Outcome {
     let compact = read::<CompactionJson>(request)?.into();
-    match write(gateway, request, Operation::Compact(compact)).await? {
+    match gateway.write(request, Operation::Compact(compact)).await? {
         Answer::Compact(answer) => {
             Reply::json(&CompactionAnswerJson { header: header(gateway, answer.revision) })
         }

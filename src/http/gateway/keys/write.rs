@@ -73,8 +73,7 @@ async fn write(
     operation: Operation,
 ) -> Result<Answer, Problem> {
     parameters::none(request.target())?;
-    gateway.admit(request)?;
-    Ok(gateway.store.write(request.caller(), operation, gateway.timeout).await?)
+    gateway.write(request, operation).await
 }
 
 /// Does `operation` if the request's conditions hold, in one transaction; else says what the tag is.

@@ -226,7 +226,7 @@ mod tests {
             compact_revision: 4,
             leader_time_ms: 300,
             hash: StateHash([8; 16]),
-            forgotten: Forgotten { sessions_before_ms: 5 },
+            forgotten: Forgotten { sessions_before_ms: 5, signatures_through_seconds: 6 },
             compaction: CompactionProgress {
                 target: 4,
                 cursor: Revision::new(3, 1),
@@ -241,7 +241,7 @@ mod tests {
             &[1, 1, 1, 1, 1, 1, b'n', 1, b'p'],
             &[7, 4, 0xac, 2],
             &[8; 16],
-            &[5],
+            &[5, 6],
             &[4, 3, 1, 0],
             &[1, 7, 1, b'a', 1, b'b', 2, b'a', b'x', 0xac, 2, 5, 0],
         ];
@@ -290,7 +290,10 @@ mod tests {
                 compact_revision,
                 leader_time_ms,
                 hash: StateHash(hash),
-                forgotten: Forgotten { sessions_before_ms: forgotten },
+                forgotten: Forgotten {
+                    sessions_before_ms: forgotten,
+                    signatures_through_seconds: forgotten / 2,
+                },
                 compaction: CompactionProgress {
                     target,
                     cursor: Revision::new(main, sub),

@@ -11,6 +11,7 @@
 //! | `access`   | kind, name                           | a user, a role or an access key         |
 //! | `meta`     | `roster`                             | ids given, joins, incarnations          |
 //! | `tombstones` | as `history`                       | those that a staged delete wrote in its steps |
+//! | `signatures` | date, `u64`; signature           | a signed request's answer               |
 //! | `recent`   | as `history`                         | what comes after a backlog; else empty  |
 //!
 //! Integers are big-endian, so that LMDB's byte order is their order. A value lies once, in
@@ -33,6 +34,7 @@ pub(crate) mod members;
 pub(crate) mod meta;
 pub(crate) mod roster;
 pub(crate) mod sessions;
+pub(crate) mod signatures;
 pub(crate) mod version;
 
 /// The name of a table, as LMDB and error messages know it.
@@ -46,11 +48,12 @@ pub(crate) enum Table {
     Meta,
     Access,
     Tombstones,
+    Signatures,
 }
 
 impl Table {
     /// Every table, in the order of a snapshot file.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Keys,
         Self::History,
         Self::Sessions,
@@ -59,6 +62,7 @@ impl Table {
         Self::Meta,
         Self::Access,
         Self::Tombstones,
+        Self::Signatures,
     ];
 
     /// The table's name in LMDB. On disks: never change one.
@@ -72,6 +76,7 @@ impl Table {
             Self::Meta => "meta",
             Self::Access => "access",
             Self::Tombstones => "tombstones",
+            Self::Signatures => "signatures",
         }
     }
 }
