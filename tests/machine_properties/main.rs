@@ -243,9 +243,12 @@ impl History {
             Ok(Answer::Txn(_)) => count(coverage, "txn"),
             Ok(Answer::Compact(_)) => count(coverage, "compact"),
             Ok(Answer::RegisterMember) => count(coverage, "register"),
-            Ok(Answer::Access(_) | Answer::Cluster(_) | Answer::DeleteContinued { .. }) => {
-                unreachable!("none is generated")
-            }
+            Ok(
+                Answer::Access(_)
+                | Answer::Cluster(_)
+                | Answer::DeleteContinued { .. }
+                | Answer::Again(_),
+            ) => unreachable!("none is generated"),
             Err(error) => count(coverage, &name_of(error)),
         }
         if self.store.sessions.len() < sessions {

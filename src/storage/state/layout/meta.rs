@@ -255,10 +255,10 @@ mod tests {
         assert_eq!(bytes[envelope::ENVELOPE_BYTES..], [&[7; 32][..], &[0xac, 2, 2, 5]].concat());
         assert_eq!(decode_backlog(&bytes), Ok(mark));
 
-        let tables = TablesRecord { counts: [1, 2, 3, 4, 5, 6, 7, 8, 300], keys_end: 9 };
+        let tables = TablesRecord { counts: [1, 2, 3, 4, 5, 6, 7, 8, 9, 300], keys_end: 9 };
         let bytes = encode_tables(&tables);
         assert_eq!(bytes[0], 1);
-        assert_eq!(bytes[envelope::ENVELOPE_BYTES..], [1, 2, 3, 4, 5, 6, 7, 8, 0xac, 2, 9]);
+        assert_eq!(bytes[envelope::ENVELOPE_BYTES..], [1, 2, 3, 4, 5, 6, 7, 8, 9, 0xac, 2, 9]);
         assert_eq!(decode_tables(&bytes), Ok(tables));
     }
 
