@@ -1,6 +1,6 @@
 //! What one command may visit, and deletes of more than that.
 
-use chainfire::machine::{ApplyLimits, SessionLimits};
+use chainfire::machine::{ApplyLimits, SessionLimits, SignatureLimits};
 use chainfire::types::limits::{DELETE_KEYS_AT_ONCE_MAX, KEYS_VISITED_MAX};
 use chainfire::types::{
     Answer, CompareOperator, CompareTarget, KeyRange, KeyValue, Operation, OperationError,
@@ -18,6 +18,7 @@ const LIMITS: ApplyLimits = ApplyLimits {
     delete_step_keys: 8,
     deletes_staged_max: 2,
     sessions: SessionLimits::REPLICATED,
+    signatures: SignatureLimits::REPLICATED,
 };
 
 const REFUSED: Result<Answer, OperationError> =

@@ -179,7 +179,7 @@ fn a_delete_that_was_staged_is_answered_with_its_count_when_it_is_done() {
     let step = Command {
         request_id: None,
         principal: Principal::cluster(),
-        operation: Operation::ContinueDelete { revision },
+        operation: Operation::ContinueDelete { revision, keys: 2 },
         ..request.clone()
     };
     while store.apply_within(&step, &limits).response != Ok(Answer::DeleteContinued { done: true })
