@@ -43,8 +43,10 @@ const EIO: i32 = 5;
 /// What the file is kept longer than what is in use of it: a hole, which takes no room. A damaged
 /// length or offset in a page then leads to zeros and not past the end of the file, which would end
 /// the process by a signal. Longer than every value, and than what any offset in a page reaches.
-const HOLE_BYTES: u64 = 24 << 20;
-const _: () = assert!(HOLE_BYTES > super::snapshot::format::VALUE_BYTES_MAX as u64 + (1 << 20));
+const HOLE_BYTES: u64 = 20 << 20;
+/// The hole is made that long again when less than this is left of it.
+const HOLE_BYTES_MIN: u64 = 17 << 20;
+const _: () = assert!(HOLE_BYTES_MIN > super::snapshot::format::VALUE_BYTES_MAX as u64 + (1 << 19));
 
 /// LMDB's name for the database file.
 pub(crate) const DATA_NAME: &str = "data.mdb";
@@ -135,12 +137,12 @@ impl Environment {
 
     /// Sees to the hole at the file's end. Where the system refuses it, there is none.
     fn keep_a_hole(&self) {
-        let wanted = self.used_bytes().saturating_add(HOLE_BYTES).min(self.map_bytes);
-        if self.length.load(Ordering::Relaxed) >= wanted {
+        let used = self.used_bytes();
+        let with = |hole: u64| used.saturating_add(hole).min(self.map_bytes);
+        if self.length.load(Ordering::Relaxed) >= with(HOLE_BYTES_MIN) {
             return;
         }
-        // Twice as long, so that the next one is a while away.
-        let length = wanted.saturating_add(HOLE_BYTES).min(self.map_bytes);
+        let length = with(HOLE_BYTES);
         let extend = || {
             let file = fs::File::options().write(true).open(self.path.join(DATA_NAME))?;
             if file.metadata()?.len() < length { file.set_len(length) } else { Ok(()) }

@@ -53,7 +53,7 @@ impl Tree {
 pub(crate) struct PageFile {
     file: File,
     pub(crate) page_bytes: usize,
-    pub(super) last_page: u64,
+    pub(crate) last_page: u64,
     pub(super) free: Tree,
     pub(super) names: Tree,
     length: u64,
