@@ -579,6 +579,7 @@ fn open_blocking(
         }
         log => log?,
     };
+    state.scrub_log_too(log.reader());
     Ok((OpenStorage { directory, log, state }, identity))
 }
 

@@ -42,6 +42,9 @@ async fn a_flipped_bit_in_an_entry_is_detected_and_named_by_its_index() {
     assert_eq!(indexes(&read(&log, 0..31).await.unwrap()), (0..31).collect::<Vec<_>>());
     assert_eq!(indexes(&read(&log, 32..50).await.unwrap()), (32..50).collect::<Vec<_>>());
     assert!(watch.current().is_none());
+    assert!(!log.reader().read_through(&|_| false).unwrap(), "it ended when it was told to");
+    let message = log.reader().read_through(&|_| true).unwrap_err().to_string();
+    assert!(message.starts_with("log entry 31 in "), "{message}");
     let message = read(&log, 20..40).await.unwrap_err().to_string();
     assert!(message.starts_with("log entry 31 in "), "{message}");
     assert!(message.contains("is corrupt: its checksum is"), "{message}");

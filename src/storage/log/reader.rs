@@ -23,6 +23,9 @@ use super::Inner;
 use super::shared::{Shared, State};
 use crate::consensus::{RaftEntry, RaftVote, TypeConfig};
 
+/// Bytes of entries read in one transaction when all are, about.
+const SLICE_BYTES: usize = 256 << 10;
+
 /// Reads one log. Cheap to clone; keeps the log open.
 #[derive(Clone, Debug)]
 pub struct LogReader {
@@ -32,6 +35,32 @@ pub struct LogReader {
 impl LogReader {
     pub(super) fn new(inner: Arc<Inner>) -> Self {
         Self { inner }
+    }
+
+    /// Reads every entry that the tables hold, for the sake of its checks alone. `pace` is told the
+    /// most bytes that were read since the last time, and returns false to have it end. Returns
+    /// whether it came to the end.
+    ///
+    /// # Errors
+    /// An entry is damaged or missing; the node is told, as of any read.
+    pub fn read_through(&self, pace: &dyn Fn(usize) -> bool) -> io::Result<bool> {
+        let shared = &self.inner.shared;
+        let mut next = 0;
+        loop {
+            let state = shared.lock();
+            let range = intersection(&(next..), &readable(&state));
+            let in_memory = state.tail.first_index().unwrap_or(range.end);
+            if range.start >= in_memory.min(range.end) {
+                return Ok(true);
+            }
+            let range = range.start..in_memory.min(range.end);
+            let entries = read(shared, state, range.clone(), SLICE_BYTES);
+            let entries = entries.map_err(|error| shared.read_failed(error))?;
+            next = range.start + entries.len() as u64;
+            if !pace(SLICE_BYTES) {
+                return Ok(false);
+            }
+        }
     }
 }
 

@@ -2,15 +2,16 @@
 //! needs what it is in, and before a second member has some.
 //!
 //! A thread of its own reads every record of every table, with the checks that any read makes, a
-//! slice at a time; then the file of a backlog and the finished snapshots; then it rests, and begins
-//! anew. No transaction is open between two slices, so no page is kept from being used again. It
+//! slice at a time; then the file of a backlog, the finished snapshots and the log's tables; then it
+//! rests, and begins anew. No transaction is open between two slices, so no page is kept from being used again. It
 //! reads at a rate that leaves the disk and the processor to others.
 //!
 //! What it adds to the checks of a read: the newest version of every key must be in the history, and
 //! every table must have as many records as were written.
 //!
 //! Failure: damage in the state is told to the hooks, as a read tells it, and ends the pass. A
-//! snapshot that is damaged is given up; consensus has another built. Whatever the system refuses is
+//! snapshot that is damaged is given up; consensus has another built. A log that is damaged says so
+//! itself, as to whoever reads it. Whatever the system refuses is
 //! logged, and tried again by the next pass.
 
 use std::ops::Bound;
@@ -23,6 +24,7 @@ use super::layout::Table;
 use super::shared::Shared;
 use crate::clock;
 use crate::storage::StorageError;
+use crate::storage::log::LogReader;
 use crate::storage::snapshot::SnapshotFile;
 
 const NAME: &str = "state-scrub";
@@ -34,6 +36,8 @@ const SLICE_BYTES: usize = 256 << 10;
 pub(crate) struct ScrubControl {
     stopping: Mutex<bool>,
     wake: Condvar,
+    /// The log to be read as well.
+    log: Mutex<Option<LogReader>>,
 }
 
 impl ScrubControl {
@@ -41,6 +45,16 @@ impl ScrubControl {
     pub(crate) fn stop(&self) {
         *self.stopping.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.wake.notify_all();
+        self.take_log(None);
+    }
+
+    /// Has `log` read as well from the next pass on.
+    pub(crate) fn take_log(&self, log: Option<LogReader>) {
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = log;
+    }
+
+    fn log(&self) -> Option<LogReader> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Rests; returns false when it is to end.
@@ -127,7 +141,12 @@ fn pass(shared: &Shared) -> Result<Pass, StorageError> {
             Err(error) => return Err(error),
         }
     }
-    Ok(Pass::Complete)
+    let Some(log) = shared.scrub.log() else { return Ok(Pass::Complete) };
+    match log.read_through(&|bytes| pace(shared, bytes)) {
+        Ok(true) => Ok(Pass::Complete),
+        // A log that cannot be read has told the node so, which stops.
+        Ok(false) | Err(_) => Ok(Pass::Stopped),
+    }
 }
 
 /// Reads the next records; returns their bytes.

@@ -32,6 +32,7 @@ use super::verify::verify;
 use super::view::View;
 use super::write::TableWriter;
 use crate::storage::environment::Durability;
+use crate::storage::log::LogReader;
 use crate::storage::snapshot::{SnapshotFile, SnapshotShelf};
 use crate::storage::{DataDir, FatalSink, StorageError, StorageHooks};
 use crate::types::{AccessTables, LogId, NodeId, PeerAddress, Roster, SpaceUse, StateHash};
@@ -207,6 +208,11 @@ impl StateStore {
     pub fn is_flusher_behind(&self) -> bool {
         let unflushed = self.shared.unflushed_bytes.load(std::sync::atomic::Ordering::Acquire);
         unflushed >= self.shared.options.flush_bytes
+    }
+
+    /// Has the scrub read the log as well.
+    pub fn scrub_log_too(&self, log: LogReader) {
+        self.shared.scrub.take_log(Some(log));
     }
 
     /// Sizes and load. Touches the disk.
