@@ -36,6 +36,9 @@ pub enum ExitReason {
     /// The node did not become a member.
     #[error("the join failed: {0}; what was received is discarded, start the node again to retry")]
     JoinFailed(String),
+    /// The node's state is not to be trusted. Started again it repairs itself from its peers.
+    #[error("this node does not trust its state: {0}; it repairs itself from its peers")]
+    Distrusted(String),
     /// The node was given another cluster's key file.
     #[error(
         "the secrets in the state were sealed under another cluster key; start the node with the \
@@ -46,7 +49,8 @@ pub enum ExitReason {
 
 impl ExitReason {
     /// The process's exit code: 0, 10 (storage), 11 (consensus), 12 (an actor), 13 (removed),
-    /// 14 (not recognised), 15 (its join failed), 16 (another cluster's key).
+    /// 14 (not recognised), 15 (its join failed), 16 (another cluster's key),
+    /// 18 (its state is not to be trusted).
     pub fn code(&self) -> u8 {
         match self {
             Self::Requested => 0,
@@ -57,6 +61,7 @@ impl ExitReason {
             Self::NotRecognised(_) => 14,
             Self::JoinFailed(_) => 15,
             Self::OtherClusterKey => 16,
+            Self::Distrusted(_) => 18,
         }
     }
 }

@@ -79,6 +79,9 @@ pub enum SupervisorMessage {
     JoinFailed(String),
     /// The secrets in the state do not open. Sent by the auth actor; no reply.
     OtherClusterKey,
+    /// This node's state is not to be trusted: it must be replaced. Sent by whoever watches the
+    /// node's trust; no reply.
+    Distrusted(String),
     /// A child's pause is over. Sent by itself; no reply.
     Restart(Child),
     /// Give leadership away, if this node has it. Replies when that is done or has failed.
@@ -248,6 +251,9 @@ impl Actor for NodeSupervisor {
         state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
+            // A state that is not what was written stops consensus as well: who marks it says so
+            // when the mark is on the disk.
+            SupervisorMessage::ConsensusFailed(_) if state.args.raft.trust().reseeds() => {}
             SupervisorMessage::ConsensusFailed(reason) => {
                 end(state, ExitReason::ConsensusFailed(reason));
             }
@@ -260,6 +266,7 @@ impl Actor for NodeSupervisor {
             }
             SupervisorMessage::JoinFailed(reason) => end(state, ExitReason::JoinFailed(reason)),
             SupervisorMessage::OtherClusterKey => end(state, ExitReason::OtherClusterKey),
+            SupervisorMessage::Distrusted(reason) => end(state, ExitReason::Distrusted(reason)),
             SupervisorMessage::Restart(child) => {
                 // A child's `pre_start` does no I/O; awaiting it here is short.
                 if let Err(error) = start_child(state, &myself, child).await {

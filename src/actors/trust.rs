@@ -119,6 +119,11 @@ impl Trust {
         if self.may(Duty::Gives) { Ok(()) } else { Err(self.refusal()) }
     }
 
+    /// Whether the state must be replaced.
+    pub fn reseeds(&self) -> bool {
+        self.reasons().iter().any(Distrust::reseeds)
+    }
+
     /// The reasons of the moment.
     pub fn reasons(&self) -> Reasons {
         Arc::clone(&self.shared.reasons.borrow())

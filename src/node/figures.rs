@@ -26,6 +26,8 @@ pub(super) fn register(
             metrics.peer_distance(peer, distance);
         }
         metrics.round_trip_max(handles.raft.round_trip_max());
+        let (agreed_index, differ) = handles.raft.compared();
+        metrics.states_compared(agreed_index, differ);
         let reasons = handles.raft.trust().reasons();
         for name in Distrust::NAMES {
             metrics.untrusted(name, reasons.iter().any(|reason| reason.name() == name));

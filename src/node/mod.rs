@@ -26,6 +26,7 @@ mod claims;
 mod figures;
 mod founding;
 mod gateway;
+mod heal;
 mod joining;
 mod keys;
 mod observer;
@@ -46,6 +47,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
+pub use heal::HealError;
 pub use joining::JoinError;
 pub use restore::{
     REVISION_STEP, RestoreError, Restored, detach_copy, restore_new_cluster, restore_new_member,

@@ -2,14 +2,25 @@
 
 use std::io::Write;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+
+use tokio::time::{Instant, sleep};
 
 use super::{Node, StartError, joining};
 use crate::actors::ExitReason;
 use crate::config::NodeConfig;
+use crate::storage::{DataDir, StorageError};
+use crate::telemetry::NodeMetrics;
+
+/// How long the tasks of a node that stopped may take to let go of its directory.
+const RELEASE_MAX: Duration = Duration::from_secs(30);
+/// The pause before it is tried again.
+const RELEASE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs a node until it is asked to stop (SIGTERM, SIGINT) or fails.
 ///
@@ -44,33 +55,65 @@ async fn run_to_the_end(config: NodeConfig) -> Result<ExitReason, StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Runtime)?;
     let data_dir = config.data_dir.clone();
-    let node = tokio::select! {
-        node = Node::start(config) => node?,
-        _ = terminate.recv() => return Ok(ExitReason::Requested),
-        _ = interrupt.recv() => return Ok(ExitReason::Requested),
-    };
-    let announced = async {
-        // A failure is what `failed` below answers as well.
-        if node.ready().await.is_ok() {
-            announce(&node);
+    let (mut config, metrics) = (config, NodeMetrics::new());
+    let mut announced = false;
+    let reason = loop {
+        let node = tokio::select! {
+            node = Node::start_counting(config.clone(), metrics.clone()) => node?,
+            _ = terminate.recv() => return Ok(ExitReason::Requested),
+            _ = interrupt.recv() => return Ok(ExitReason::Requested),
+        };
+        // Started again it is found where it was.
+        config.listen_client = node.client_addr();
+        config.listen_peer = node.peer_addr();
+        config.listen_http = node.http_addr();
+        let reason = tokio::select! {
+            () = announce_once(&node, &mut announced) => unreachable!("announcing never ends"),
+            () = reload_when_told(&node) => unreachable!("this never ends either"),
+            reason = node.failed() => reason,
+            _ = terminate.recv() => ExitReason::Requested,
+            _ = interrupt.recv() => ExitReason::Requested,
+        };
+        tracing::info!(%reason, "stopping");
+        node.shutdown().await;
+        // The process goes on: the next start repairs the state before it serves.
+        if !matches!(reason, ExitReason::Distrusted(_)) {
+            break reason;
         }
-        std::future::pending::<()>().await;
+        wait_until_free(&data_dir).await?;
     };
-    let reason = tokio::select! {
-        () = announced => unreachable!("announcing never ends"),
-        () = reload_when_told(&node) => unreachable!("this never ends either"),
-        reason = node.failed() => reason,
-        _ = terminate.recv() => ExitReason::Requested,
-        _ = interrupt.recv() => ExitReason::Requested,
-    };
-    tracing::info!(%reason, "stopping");
-    node.shutdown().await;
     if matches!(reason, ExitReason::JoinFailed(_))
         && let Err(error) = joining::discard(&data_dir)
     {
         tracing::error!(%error, "what the join left behind is removed at the next start");
     }
     Ok(reason)
+}
+
+/// Waits until the last task of the node that stopped has let go of the directory.
+async fn wait_until_free(data_dir: &Path) -> Result<(), StartError> {
+    let give_up = Instant::now() + RELEASE_MAX;
+    loop {
+        let data_dir = data_dir.to_owned();
+        let opened = tokio::task::spawn_blocking(move || DataDir::open_existing(&data_dir)).await;
+        match opened.map_err(|error| StartError::Runtime(error.into()))? {
+            Err(StorageError::DirectoryInUse { .. }) if Instant::now() < give_up => {
+                sleep(RELEASE_PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(()),
+        }
+    }
+}
+
+/// Says once in the life of the process that the node is ready. Never returns.
+async fn announce_once(node: &Node, announced: &mut bool) {
+    // A failure is what `failed` returns as well.
+    if !*announced && node.ready().await.is_ok() {
+        announce(node);
+        *announced = true;
+    }
+    std::future::pending().await
 }
 
 /// SIGHUP reads the certificates again. Without any it ends the process, as it would any other.

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::claims::{self, Claiming};
+use super::heal::{self, HealError};
 use super::joining::JoinError;
 use super::observer::{DoorObserver, Observer};
 use super::tls::Certificates;
@@ -34,13 +35,18 @@ use crate::rpc::transport::{self, Guard, ServiceRequest as _};
 use crate::storage::data_dir::is_made;
 use crate::storage::detached::NO_NODE;
 use crate::storage::log::{LogOptions, LogStore};
+use crate::storage::repair::DistrustMark;
 use crate::storage::state::{StateOptions, StateStore};
 use crate::storage::{DataDir, FatalSink, FatalWatch, Identity, StorageError};
 use crate::telemetry::{AuditLog, NodeMetrics};
-use crate::types::{ClusterId, NodeId, PeerAddress, RequestError};
+use crate::types::{ClusterId, Distrust, NodeId, PeerAddress, RequestError};
 
 /// How long the original of a copied data directory may take to answer.
 const ORIGINAL_MAX: Duration = Duration::from_secs(2);
+
+/// How often one start repairs the state. A state that is found wanting again right after it was
+/// replaced speaks of a machine that is broken.
+const HEALS_MAX: u32 = 3;
 
 /// Why a node did not start. One line each, saying what to do.
 #[derive(Debug, thiserror::Error)]
@@ -178,6 +184,9 @@ pub enum StartError {
     /// Consensus did not start.
     #[error(transparent)]
     Consensus(#[from] ConsensusError),
+    /// The state is not to be trusted, and was not repaired.
+    #[error(transparent)]
+    Heal(#[from] HealError),
     /// An actor did not start.
     #[error("an actor did not start: {0}")]
     Actor(String),
@@ -188,11 +197,13 @@ pub enum StartError {
 
 impl StartError {
     /// The process's exit code: 2 for a wrong configuration, 14 for a data directory that is a copy
-    /// or was put back, as [`ExitReason::code`](crate::actors::ExitReason::code) has it, else 1.
+    /// or was put back, as [`ExitReason::code`](crate::actors::ExitReason::code) has it, 18 for
+    /// a state that is not to be trusted and was not repaired, else 1.
     pub fn code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::NotAFounder { .. } | Self::NothingToFound { .. } => 2,
             Self::OriginalRuns { .. } | Self::Storage(StorageError::PutBack { .. }) => 14,
+            Self::Heal(_) => 18,
             _ => 1,
         }
     }
@@ -216,18 +227,42 @@ enum Origin {
 impl Node {
     /// Starts a node on the current tokio runtime. It takes part in its cluster when this returns,
     /// and [`ready`](Self::ready) tells when it can serve.
+    ///
+    /// A node whose state is not to be trusted first repairs itself from its peers, and waits for
+    /// one that can help: then this does not return until it has.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
-        // Boxed: the way up holds much, and whoever starts a node should not have to.
-        Box::pin(Self::start_from(config, Origin::Founder)).await
+        Self::start_counting(config, NodeMetrics::new()).await
+    }
+
+    /// [`start`](Self::start), going on with these metrics.
+    pub(super) async fn start_counting(
+        config: NodeConfig,
+        metrics: NodeMetrics,
+    ) -> Result<Self, StartError> {
+        for _ in 0..HEALS_MAX {
+            // Boxed: the way up holds much, and whoever starts a node should not have to.
+            let start = Self::start_from(config.clone(), Origin::Founder, metrics.clone());
+            match Box::pin(start).await {
+                Err(StartError::Storage(error)) if is_damaged_state(&error, &config) => {
+                    Box::pin(heal::heal(&config, &metrics, &error)).await?;
+                }
+                outcome => return outcome,
+            }
+        }
+        Box::pin(Self::start_from(config, Origin::Founder, metrics)).await
     }
 
     /// Starts a node that was given its identity by a cluster. It founds nothing: until a member
     /// has given it a snapshot and added it, it only listens for peers.
     pub async fn start_given(config: NodeConfig, identity: Identity) -> Result<Self, StartError> {
-        Box::pin(Self::start_from(config, Origin::Given(identity))).await
+        Box::pin(Self::start_from(config, Origin::Given(identity), NodeMetrics::new())).await
     }
 
-    async fn start_from(config: NodeConfig, origin: Origin) -> Result<Self, StartError> {
+    async fn start_from(
+        config: NodeConfig,
+        origin: Origin,
+        metrics: NodeMetrics,
+    ) -> Result<Self, StartError> {
         config.validate()?;
         // Before anything can have been asked: what is dated before it was not seen here.
         let cluster_key = keys::load(&config)?;
@@ -249,7 +284,6 @@ impl Node {
         if matches!(origin, Origin::Founder) {
             refuse_to_found_unasked(&config)?;
         }
-        let metrics = NodeMetrics::new();
         metrics.insecure_no_auth(cluster_key.is_none());
         let (fatal, failure) = FatalSink::channel();
         let founds = matches!(origin, Origin::Founder);
@@ -277,7 +311,8 @@ impl Node {
             tls: certificates.to_peers.clone(),
             ..PeerDialer::new(ours)
         });
-        registry::follow(&storage.state, peers.clone(), incarnations.clone());
+        let data_dir = storage.directory.path().to_owned();
+        registry::follow(&storage.state, peers.clone(), incarnations.clone(), data_dir.clone());
         refuse_copy(&storage.state, &peers, &identity, &config, peer).await?;
         let connections = peers.clone();
         let claiming = Claiming {
@@ -309,7 +344,10 @@ impl Node {
         };
         let actors = NodeSupervisor::start(args).await;
         let actors = actors.map_err(|error| StartError::Actor(error.to_string()))?;
-        tokio::spawn(report_storage_failure(failure, actors.supervisor.clone()));
+        tokio::spawn(report_storage_failure(failure, trust.clone(), data_dir.clone(), {
+            actors.supervisor.clone()
+        }));
+        tokio::spawn(report_distrust(trust, data_dir, actors.supervisor.clone()));
         tokio::spawn(report_not_recognised(not_recognised, actors.supervisor.clone()));
         figures::register(
             &metrics,
@@ -555,13 +593,11 @@ fn open_blocking(
             given: founders.cluster_id(),
         });
     }
+    if let Some(reason) = DistrustMark::read(directory.path())? {
+        return Err(StorageError::Distrusted { path: directory.path().to_owned(), reason }.into());
+    }
     let hooks = Arc::new(hooks);
-    let log_options = LogOptions {
-        map_bytes: config.storage.log_map_bytes,
-        tail_bytes_max: to_usize(config.storage.log_tail_bytes_max),
-        read_bytes_max: to_usize(config.raft.append_bytes_max),
-        ..LogOptions::default()
-    };
+    let log_options = log_options(config);
     let log = LogStore::open(&directory, log_options, fatal.clone(), hooks.clone());
     let state_options = StateOptions {
         map_bytes: config.storage.state_map_bytes,
@@ -581,6 +617,23 @@ fn open_blocking(
     };
     state.scrub_log_too(log.reader());
     Ok((OpenStorage { directory, log, state }, identity))
+}
+
+/// How the log is opened.
+pub(super) fn log_options(config: &NodeConfig) -> LogOptions {
+    LogOptions {
+        map_bytes: config.storage.log_map_bytes,
+        tail_bytes_max: to_usize(config.storage.log_tail_bytes_max),
+        read_bytes_max: to_usize(config.raft.append_bytes_max),
+        ..LogOptions::default()
+    }
+}
+
+/// Whether the state in the configured directory is not what was written.
+fn is_damaged_state(error: &StorageError, config: &NodeConfig) -> bool {
+    // Messages name the directory by its one absolute path.
+    let data_dir = std::fs::canonicalize(&config.data_dir);
+    error.is_damaged_state(&data_dir.unwrap_or_else(|_| config.data_dir.clone()))
 }
 
 fn actor_args(
@@ -680,12 +733,43 @@ async fn report_not_recognised(
     }
 }
 
-/// Tells the supervisor when the storage fails.
+/// Tells the supervisor when the storage fails. A state that is not what was written is no failure
+/// of the disk: the node distrusts it.
 async fn report_storage_failure(
     mut failure: FatalWatch,
+    trust: Trust,
+    data_dir: PathBuf,
     supervisor: ractor::ActorRef<SupervisorMessage>,
 ) {
     let error = failure.failed().await;
+    if error.is_damaged_state(&data_dir) {
+        return trust.distrust(Distrust::StateDamaged { detail: error.to_string() });
+    }
     // The supervisor is only gone when the node stops anyway.
     let _ = supervisor.send_message(SupervisorMessage::StorageFailed(error.to_string()));
+}
+
+/// Marks a state that is not to be trusted, on the disk, and has the node stop to repair it.
+async fn report_distrust(
+    trust: Trust,
+    data_dir: PathBuf,
+    supervisor: ractor::ActorRef<SupervisorMessage>,
+) {
+    let mut reasons = trust.watch();
+    drop(trust);
+    let found = reasons.wait_for(|reasons| reasons.iter().any(Distrust::reseeds)).await;
+    // Without anybody who could distrust it the node has stopped.
+    let Ok(found) = found.map(|reasons| reasons.iter().find(|it| it.reseeds()).cloned()) else {
+        return;
+    };
+    let Some(reason) = found else { return };
+    let marked = reason.clone();
+    let written = tokio::task::spawn_blocking(move || DistrustMark::write(&data_dir, &marked));
+    let message = match written.await {
+        Ok(Ok(())) => SupervisorMessage::Distrusted(reason.to_string()),
+        Ok(Err(error)) => SupervisorMessage::StorageFailed(error.to_string()),
+        Err(error) => SupervisorMessage::StorageFailed(error.to_string()),
+    };
+    // As above.
+    let _ = supervisor.send_message(message);
 }

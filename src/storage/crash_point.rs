@@ -7,7 +7,8 @@
 //!
 //! `CHAINFIRE_HOLD_DIR=DIR` stops wherever DIR has a file of the place's name, for as long as it has
 //! one: what happens to the others meanwhile is up to the test. `DIR/NAME.reached` says that it has.
-//! In release builds nothing of this exists.
+//! `CHAINFIRE_DECIDES_OTHERWISE=KEY` has this member store another value than the others when KEY is
+//! put. In release builds nothing of this exists.
 
 /// Stops here for ever when the environment asks for it. Debug builds only.
 #[cfg(debug_assertions)]
@@ -64,6 +65,27 @@ fn hold(name: &'static str) {
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub fn crash_point(_name: &'static str) {}
+
+/// Whether this member is to store something else under `key` than the others do. Debug builds only.
+#[cfg(debug_assertions)]
+pub fn decides_otherwise(key: &[u8]) -> bool {
+    use std::sync::OnceLock;
+
+    static KEY: OnceLock<Option<String>> = OnceLock::new();
+
+    let wrong = KEY.get_or_init(|| std::env::var(OTHERWISE_VARIABLE).ok());
+    wrong.as_ref().is_some_and(|wrong| wrong.as_bytes() == key)
+}
+
+/// Never, in release builds.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub fn decides_otherwise(_key: &[u8]) -> bool {
+    false
+}
+
+/// The variable that names the key of which this member decides otherwise.
+pub const OTHERWISE_VARIABLE: &str = "CHAINFIRE_DECIDES_OTHERWISE";
 
 /// The variable that asks for a crash point.
 pub const VARIABLE: &str = "CHAINFIRE_CRASH_POINT";

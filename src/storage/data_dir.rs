@@ -23,6 +23,7 @@ use super::detached::{NO_NODE, adopt};
 use super::fault_mark::{FAULT, FaultMark};
 use super::identity::Identity;
 use super::joining::JOINING;
+use super::repair::{DISTRUSTED, PEERS};
 use super::stopped::{self, STOPPED};
 use super::{StorageError, durable_file};
 use crate::auth::cluster_key::CLUSTER_KEY_FILE;
@@ -39,13 +40,15 @@ const IDENTITY: &str = "IDENTITY";
 const SUBDIRECTORIES: [&str; 4] = ["log", "state", "snapshots", "incoming"];
 /// Everything a node makes in its directory; `FORMAT` goes first, so that what is half removed is
 /// no data directory.
-const CONTENTS: [&str; 12] = [
+const CONTENTS: [&str; 14] = [
     FORMAT,
     IDENTITY,
     CLAIM,
     STOPPED,
     "log",
     "state",
+    DISTRUSTED,
+    PEERS,
     "snapshots",
     "incoming",
     AUDIT,

@@ -17,6 +17,7 @@ use std::path::Path;
 
 use super::data_dir::{self, DataDir};
 use super::log::reset;
+use super::repair::DistrustMark;
 use super::snapshot::SnapshotFile;
 use super::state::{Founding, StateSummary, restore, summary_of};
 use super::{Identity, StorageError, stopped};
@@ -58,6 +59,7 @@ pub fn detach(
 ) -> Result<(ClusterId, StateSummary), StorageError> {
     let directory = DataDir::open_existing(path)?;
     stopped::check(directory.path())?;
+    check_trusted(&directory)?;
     let cluster_id = directory.identity().cluster_id;
     let identity = Identity { cluster_id, node_id: NO_NODE, incarnation, name: name.to_owned() };
     directory.set_identity(&identity)?;
@@ -82,9 +84,18 @@ pub fn held(
     if identity.node_id != NO_NODE {
         return Ok(None);
     }
+    check_trusted(&directory)?;
     let held = summary_of(&directory.state_path(), map_bytes)?;
     directory.forget_claims()?;
     Ok(Some((identity.cluster_id, held)))
+}
+
+/// What a node does not trust is no beginning for another.
+fn check_trusted(directory: &DataDir) -> Result<(), StorageError> {
+    match DistrustMark::read(directory.path())? {
+        None => Ok(()),
+        Some(reason) => Err(StorageError::Distrusted { path: directory.path().to_owned(), reason }),
+    }
 }
 
 /// Empties a detached directory whose state is of no use, so that the next open makes a new one;

@@ -10,7 +10,11 @@ use std::sync::Arc;
 
 use super::envelope::EnvelopeError;
 use super::snapshot::SnapshotError;
+use crate::types::Distrust;
 use crate::types::command::CommandDecodeError;
+
+/// Where the state's environments lie, below a data directory.
+const STATE: &str = "state";
 
 /// A failure of the storage.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +109,17 @@ pub enum StorageError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A state that was found wanting and is not replaced yet.
+    #[error(
+        "the state in {} is not to be trusted: {reason}; let its node repair it, or take another",
+        path.display()
+    )]
+    Distrusted {
+        /// The data directory.
+        path: PathBuf,
+        /// Why.
+        reason: Distrust,
     },
     /// A log entry that is not what was written.
     #[error(
@@ -289,6 +304,21 @@ impl StorageError {
             _ => false,
         }
     }
+
+    /// Whether it says that the state in `data_dir` is not what was written, so that another one
+    /// must take its place.
+    pub fn is_damaged_state(&self, data_dir: &Path) -> bool {
+        let state = data_dir.join(STATE);
+        match self {
+            Self::Corrupt { path, .. } | Self::Missing { path } => path.starts_with(state),
+            Self::Snapshot { path, .. } | Self::Database { path, .. } => {
+                path.starts_with(state) && self.is_damage()
+            }
+            Self::Distrusted { .. } => true,
+            Self::Failed(first) => first.is_damaged_state(data_dir),
+            _ => false,
+        }
+    }
 }
 
 /// How storage errors reach openraft, whose traits speak [`io::Error`].
@@ -321,6 +351,50 @@ mod tests {
         }
         let other = StorageError::io("write", Path::new("/d"), io::Error::from_raw_os_error(5));
         assert!(matches!(other, StorageError::Io { .. }), "{other}");
+    }
+
+    #[test]
+    fn a_damaged_state_is_told_from_a_damaged_log_and_from_a_disk_that_refuses() {
+        let data = Path::new("/d");
+        let corrupt = |path: &str| StorageError::Corrupt {
+            what: "a record",
+            path: path.into(),
+            reason: String::new(),
+        };
+        let lmdb = |error| {
+            let source = heed::Error::Mdb(error);
+            StorageError::database("read", Path::new("/d/state/1"), 1, source)
+        };
+        let failed = StorageError::Failed(Arc::new(corrupt("/d/state/1")));
+        let snapshot = StorageError::Snapshot {
+            path: "/d/state/2/backlog.snap".into(),
+            source: SnapshotError::DigestMismatch,
+        };
+        for damaged in [
+            corrupt("/d/state/CURRENT"),
+            StorageError::Missing { path: "/d/state/2".into() },
+            lmdb(heed::MdbError::Corrupted),
+            lmdb(heed::MdbError::PageNotFound),
+            failed,
+            snapshot,
+        ] {
+            assert!(damaged.is_damaged_state(data), "{damaged}");
+        }
+        let newer = StorageError::Snapshot {
+            path: "/d/state/2/backlog.snap".into(),
+            source: SnapshotError::NewerFormat { found: 9, newest: 1 },
+        };
+        let full = io::Error::from_raw_os_error(28);
+        for other in [
+            corrupt("/d/log"),
+            corrupt("/e/state/1"),
+            StorageError::io("write", Path::new("/d/state/1"), full),
+            lmdb(heed::MdbError::MapFull),
+            newer,
+            StorageError::ShutDown,
+        ] {
+            assert!(!other.is_damaged_state(data), "{other}");
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@
 //!   CLAIM         what each start claimed of the identity      claim
 //!   JOINING       until the node is a member that joins        joining
 //!   STOPPED       how the state was at the last orderly stop   stopped
+//!   DISTRUSTED    while the state is not to be trusted         repair
+//!   PEERS         where the other members were last reached    repair
 //!   log/          LMDB: log entries, vote, what is purged      log
 //!   state/        LMDB, one environment an epoch; CURRENT      state
 //!   snapshots/    finished snapshot files                      snapshot
@@ -41,6 +43,7 @@ pub mod identity;
 pub mod joining;
 pub mod log;
 pub(crate) mod pages;
+pub mod repair;
 pub mod salvage;
 pub mod snapshot;
 pub mod state;

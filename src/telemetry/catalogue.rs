@@ -122,6 +122,25 @@ pub const UNTRUSTED: Metric = gauge(
     "Whether the node does not trust what it holds, by reason: 1 yes, 0 no. While one is 1 it \
      serves nothing and does not vote; it repairs itself from its peers where it can.",
 );
+/// 0 or 1.
+pub const STATES_DIFFER: Metric = gauge(
+    "chainfire_states_differ",
+    Unit::Count,
+    "Whether members' states differ and no majority holds one of them, as this node found as the \
+     leader: 1 yes, 0 no.",
+);
+/// Log index.
+pub const STATES_AGREED_INDEX: Metric = gauge(
+    "chainfire_states_agreed_index",
+    Unit::Count,
+    "The last log entry after which every member that answered held the same state, as this node \
+     found as the leader.",
+);
+/// Label: `outcome` (`healed`, `failed`).
+pub const HEALS: Metric = counter(
+    "chainfire_heals_total",
+    "Repairs of a state that was not to be trusted, by how they ended.",
+);
 /// Index of the last log entry.
 pub const LAST_LOG_INDEX: Metric =
     gauge("chainfire_raft_last_log_index", Unit::Count, "Index of the last entry in the log.");
@@ -418,6 +437,9 @@ pub const ALL: &[Metric] = &[
     HAS_LEADER,
     IS_LEADER,
     UNTRUSTED,
+    HEALS,
+    STATES_DIFFER,
+    STATES_AGREED_INDEX,
     LEADER_CHANGES,
     TERM,
     PROPOSALS_COMMITTED,

@@ -171,6 +171,11 @@ impl NodeMetrics {
         metrics::with_local_recorder(&recorder, || process.describe());
         let version = Label::from_static_parts("version", env!("CARGO_PKG_VERSION"));
         gauge(&recorder, &c::BUILD_INFO, vec![version]).set(1.0);
+        for outcome in ["healed", "failed"] {
+            // There from the first scrape on: an increase from nothing is none.
+            let labels = static_labels([("outcome", outcome)]);
+            counter(&recorder, &c::HEALS, labels).increment(0);
+        }
         let inner = Inner {
             handle: recorder.handle(),
             process,
@@ -484,6 +489,19 @@ impl NodeMetrics {
     pub fn untrusted(&self, reason: &'static str, is_so: bool) {
         let labels = static_labels([("reason", reason)]);
         gauge(&self.inner.recorder, &c::UNTRUSTED, labels).set(f64::from(u8::from(is_so)));
+    }
+
+    /// Sets what comparing the members' states has shown.
+    pub fn states_compared(&self, agreed_index: u64, differ: bool) {
+        let set = |metric, value| gauge(&self.inner.recorder, metric, Vec::new()).set(value);
+        set(&c::STATES_AGREED_INDEX, agreed_index as f64);
+        set(&c::STATES_DIFFER, f64::from(u8::from(differ)));
+    }
+
+    /// A repair of the state ended so.
+    pub fn healed(&self, outcome: &'static str) {
+        let labels = static_labels([("outcome", outcome)]);
+        counter(&self.inner.recorder, &c::HEALS, labels).increment(1);
     }
 
     /// Sets how far the join of `node` is.

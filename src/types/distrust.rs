@@ -36,6 +36,14 @@ impl Distrust {
     pub const NAMES: [&'static str; 5] =
         ["state_damaged", "state_differs", "log_lost_entries", "unclaimed", "verifying"];
 
+    /// Whether it is made good by replacing the state, and by nothing else.
+    pub fn reseeds(&self) -> bool {
+        match self {
+            Self::StateDamaged { .. } | Self::StateDiffers { .. } => true,
+            Self::LogLostEntries { .. } | Self::Unclaimed | Self::Verifying => false,
+        }
+    }
+
     /// The reason's name: one of [`NAMES`](Self::NAMES).
     pub fn name(&self) -> &'static str {
         match self {

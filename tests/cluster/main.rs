@@ -17,6 +17,7 @@ mod failover;
 mod fallen_behind;
 mod filled_by_hand;
 mod founding;
+mod heal;
 mod http;
 mod identity;
 mod join;

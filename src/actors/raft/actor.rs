@@ -116,6 +116,7 @@ impl Actor for RaftActor {
             tokio::spawn(args.raft.clone().stand_when_leaderless(Timings::new(&args.config))),
             tokio::spawn(warn_of_distances(args.raft.clone())),
             tokio::spawn(beat(args.raft.clone(), args.config.heartbeat())),
+            tokio::spawn(args.raft.clone().compare_states()),
             tokio::spawn(watch_consensus(args.raft.clone(), args.supervisor.clone())),
             tokio::spawn(args.raft.clone().keep_time()),
             tokio::spawn(tick(myself)),
@@ -218,6 +219,7 @@ fn on_snapshot_built(state: &mut RaftState, outcome: Result<(), StorageError>) {
     state.building = false;
     state.build_not_before = None;
     if let Err(error) = outcome {
+        state.args.raft.shared.state.note_damage(&error);
         tracing::error!(%error, "no snapshot was built; the log grows until one is");
         state.build_not_before = Some(Instant::now() + BUILD_RETRY_PAUSE);
     }

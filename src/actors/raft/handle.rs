@@ -12,6 +12,7 @@ use openraft::async_runtime::WatchReceiver as _;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::clock::{self, Leads, ReplicatedClock};
+use super::compare::Compared;
 use super::failover::LeaderWatch;
 use super::read_index::ReadBarrier;
 use super::space::OtherMembers;
@@ -21,6 +22,7 @@ use crate::clock::monotonic;
 use crate::consensus::TypeConfig;
 use crate::machine::StateView as _;
 use crate::rpc::peer::PeerConnections;
+use crate::storage::StorageError;
 use crate::storage::log::LogStore;
 use crate::storage::state::{StateStore, View};
 use crate::types::{
@@ -65,6 +67,7 @@ pub(super) struct Shared {
     pub(super) clock: ReplicatedClock,
     pub(super) barrier: ReadBarrier,
     pub(super) proposals: ProposalCounts,
+    pub(super) compared: Compared,
     /// What is heard of the leader.
     pub(super) leader: LeaderWatch,
     pub(super) others: OtherMembers,
@@ -140,9 +143,15 @@ impl RaftHandle {
     /// trust it.
     pub fn view(&self) -> Result<View, RequestError> {
         self.shared.trust.check_serves()?;
-        self.shared.state.view().map_err(|error| RequestError::Unavailable {
-            reason: format!("the state cannot be read: {error}"),
-        })
+        self.shared.state.view().map_err(|error| self.unreadable(&error))
+    }
+
+    /// What whoever met this error in a view tells its caller: another node can answer. A state
+    /// that is not what was written is distrusted from now on.
+    pub fn unreadable(&self, error: &StorageError) -> RequestError {
+        tracing::error!(%error, "the state cannot be read");
+        self.shared.state.note_damage(error);
+        RequestError::Unavailable { reason: format!("the state cannot be read: {error}") }
     }
 
     /// The leader this node knows.

@@ -9,6 +9,7 @@
 
 mod actor;
 mod clock;
+mod compare;
 mod config;
 mod continuity;
 mod deletes;

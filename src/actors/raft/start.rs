@@ -7,6 +7,7 @@ use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{InitializeError, RaftError};
 
 use super::clock::ReplicatedClock;
+use super::compare::Compared;
 use super::config::openraft_config;
 use super::deletes;
 use super::failover::LeaderWatch;
@@ -83,6 +84,7 @@ pub async fn start(parts: ConsensusParts) -> Result<RaftHandle, ConsensusError> 
         pace: parts.pace,
         barrier: ReadBarrier::default(),
         proposals: ProposalCounts::default(),
+        compared: Compared::default(),
         leader: LeaderWatch::new(Timings::new(&parts.config)),
         others: OtherMembers::default(),
         leads_since: std::sync::Mutex::default(),

@@ -78,6 +78,7 @@ impl SnapshotHandle {
         request: SnapshotOpenRequest,
     ) -> Result<SnapshotOpened, RequestError> {
         let shared = self.shared.clone();
+        shared.raft.trust().check_gives()?;
         let downloads = &shared.downloads;
         if let Some(digest) = request.resume {
             let kept = downloads.get(&digest).or_else(|| shared.raft.state().snapshot(&digest));
@@ -101,7 +102,7 @@ impl SnapshotHandle {
         match timeout(WRITTEN_WITHIN, export).await {
             Err(_elapsed) => Ok(SnapshotOpened::Writing { least_index: least }),
             Ok(Ok(Ok(file))) => self.ready(file),
-            Ok(Ok(Err(error))) => Err(unavailable(&error.to_string())),
+            Ok(Ok(Err(error))) => Err(shared.raft.unreadable(&error)),
             Ok(Err(error)) => Err(unavailable(&error.to_string())),
         }
     }
@@ -113,6 +114,7 @@ impl SnapshotHandle {
         offset_bytes: u64,
     ) -> Result<SnapshotPiece, RequestError> {
         let shared = &self.shared;
+        shared.raft.trust().check_gives()?;
         let file = shared.downloads.get(&digest);
         let file = file.ok_or_else(|| unavailable("the snapshot is no longer open; open it"))?;
         if offset_bytes >= file.size_bytes() {

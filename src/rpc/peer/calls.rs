@@ -19,10 +19,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::dialer::Link;
 use super::lane_link::LaneLink;
 use super::messages::{
-    AppendReply, AppendRequest, ForwardedWrite, PeerClient, PeerRefusal, SnapshotChunk,
+    AppendReply, AppendRequest, ForwardedWrite, HashReport, PeerClient, PeerRefusal, SnapshotChunk,
     SnapshotOffer, SnapshotProgress, TransferLeaderRequest, VoteReply, VoteRequest,
 };
 use super::seed::{SeedReport, SeedRequest, SnapshotStatus};
+use crate::rpc::api::{SnapshotOpenRequest, SnapshotOpened, SnapshotPiece, SnapshotReadRequest};
 use crate::rpc::transport::{call_context, is_refused};
 use crate::types::{Answer, ClusterReply, ClusterRequest, LogId, NodeStatus, RequestError, Vote};
 
@@ -236,6 +237,45 @@ impl PeerConnection {
     pub async fn is_founded(&self, timeout: Duration) -> Result<bool, PeerCallError> {
         let send = |peer: PeerClient, context| async move { peer.is_founded(context).await };
         self.call("is_founded", timeout, send).await
+    }
+
+    /// Opens a snapshot of what the peer has applied.
+    pub async fn snapshot_open(
+        &self,
+        request: SnapshotOpenRequest,
+        timeout: Duration,
+    ) -> Result<SnapshotOpened, PeerCallError> {
+        let send =
+            |peer: PeerClient, context| async move { peer.snapshot_open(context, request).await };
+        self.call("snapshot_open", timeout, send).await
+    }
+
+    /// Reads a piece of a snapshot that was opened.
+    pub async fn snapshot_read(
+        &self,
+        request: SnapshotReadRequest,
+        timeout: Duration,
+    ) -> Result<SnapshotPiece, PeerCallError> {
+        let send =
+            |peer: PeerClient, context| async move { peer.snapshot_read(context, request).await };
+        self.call("snapshot_read", timeout, send).await
+    }
+
+    /// The hash of the peer's state after an entry.
+    pub async fn state_hash(
+        &self,
+        index: u64,
+        timeout: Duration,
+    ) -> Result<HashReport, PeerCallError> {
+        let send = |peer: PeerClient, context| async move { peer.state_hash(context, index).await };
+        self.call("state_hash", timeout, send).await
+    }
+
+    /// Tells the peer that its state after an entry is not the majority's.
+    pub async fn state_differs(&self, index: u64, timeout: Duration) -> Result<(), PeerCallError> {
+        let send =
+            |peer: PeerClient, context| async move { peer.state_differs(context, index).await };
+        self.call("state_differs", timeout, send).await
     }
 
     /// What the peer says of itself.

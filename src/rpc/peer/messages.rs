@@ -7,10 +7,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::seed::{SeedReport, SeedRequest, SnapshotStatus};
+use crate::rpc::api::{SnapshotOpenRequest, SnapshotOpened, SnapshotPiece, SnapshotReadRequest};
 use crate::rpc::transport::{ServicePaths, ServiceRequest};
 use crate::types::{
     Answer, ClusterReply, ClusterRequest, LogEntry, LogId, MembershipConfig, NodeId, NodeStatus,
-    Operation, Principal, RequestError, RequestName, Vote,
+    Operation, Principal, RequestError, RequestName, StateHash, Vote,
 };
 
 /// Entries for a follower's log; without entries, a heartbeat.
@@ -122,6 +123,17 @@ pub struct SnapshotChunk {
     pub bytes: bytes::Bytes,
 }
 
+/// What a node says of its state after an entry. Append only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HashReport {
+    /// The hash; none when the entry is not applied yet, or was too long ago.
+    pub hash: Option<StateHash>,
+    /// The last entry that the node has applied.
+    pub applied: u64,
+    /// Whether the node trusts its state.
+    pub trusted: bool,
+}
+
 /// Why a peer did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum PeerRefusal {
@@ -182,6 +194,10 @@ impl ServiceRequest for PeerRequest {
             "/chainfire/peer/cluster",
             "/chainfire/peer/check_standing",
             "/chainfire/peer/is_founded",
+            "/chainfire/peer/snapshot_open",
+            "/chainfire/peer/snapshot_read",
+            "/chainfire/peer/state_hash",
+            "/chainfire/peer/state_differs",
         ],
         cancel: "/chainfire/peer/cancel",
     };
@@ -204,6 +220,10 @@ impl ServiceRequest for PeerRequest {
             Self::Cluster { .. } => 13,
             Self::CheckStanding {} => 14,
             Self::IsFounded {} => 15,
+            Self::SnapshotOpen { .. } => 16,
+            Self::SnapshotRead { .. } => 17,
+            Self::StateHash { .. } => 18,
+            Self::StateDiffers { .. } => 19,
         }
     }
 }
@@ -245,4 +265,13 @@ pub trait Peer {
     async fn check_standing() -> Result<(), RequestError>;
     /// Whether the node has ever been part of a cluster: whether it holds a log, or has voted.
     async fn is_founded() -> Result<bool, RequestError>;
+    /// Opens a snapshot of what the node has applied, for a member whose state is not to be
+    /// trusted. Refused by a node that does not trust its own.
+    async fn snapshot_open(request: SnapshotOpenRequest) -> Result<SnapshotOpened, RequestError>;
+    /// Reads a piece of a snapshot that was opened so.
+    async fn snapshot_read(request: SnapshotReadRequest) -> Result<SnapshotPiece, RequestError>;
+    /// The hash of the node's state after an entry.
+    async fn state_hash(index: u64) -> Result<HashReport, RequestError>;
+    /// The leader says that the node's state after this entry is not the majority's.
+    async fn state_differs(index: u64) -> Result<(), RequestError>;
 }

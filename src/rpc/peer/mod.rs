@@ -20,9 +20,9 @@ pub use connections::PeerConnections;
 pub use dialer::{NoPeerObserver, PeerDialer, PeerObserver};
 pub use incarnations::{Caller, Incarnations};
 pub use messages::{
-    AppendReply, AppendRequest, ForwardedWrite, Peer, PeerClient, PeerRefusal, PeerRequest,
-    PeerResponse, ServePeer, SnapshotChunk, SnapshotOffer, SnapshotProgress, TransferLeaderRequest,
-    VoteReply, VoteRequest,
+    AppendReply, AppendRequest, ForwardedWrite, HashReport, Peer, PeerClient, PeerRefusal,
+    PeerRequest, PeerResponse, ServePeer, SnapshotChunk, SnapshotOffer, SnapshotProgress,
+    TransferLeaderRequest, VoteReply, VoteRequest,
 };
 pub use seed::{
     SeedFailure, SeedPhase, SeedReport, SeedRequest, SnapshotName, SnapshotPart, SnapshotStatus,

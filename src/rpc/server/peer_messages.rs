@@ -47,6 +47,14 @@ pub enum PeerMethod {
     CheckStanding,
     /// `is_founded`
     IsFounded,
+    /// `snapshot_open`
+    SnapshotOpen,
+    /// `snapshot_read`
+    SnapshotRead,
+    /// `state_hash`
+    StateHash,
+    /// `state_differs`
+    StateDiffers,
 }
 
 pub(super) fn method(request: &PeerRequest) -> PeerMethod {
@@ -67,6 +75,10 @@ pub(super) fn method(request: &PeerRequest) -> PeerMethod {
         PeerRequest::Cluster { .. } => PeerMethod::Cluster,
         PeerRequest::CheckStanding {} => PeerMethod::CheckStanding,
         PeerRequest::IsFounded {} => PeerMethod::IsFounded,
+        PeerRequest::SnapshotOpen { .. } => PeerMethod::SnapshotOpen,
+        PeerRequest::SnapshotRead { .. } => PeerMethod::SnapshotRead,
+        PeerRequest::StateHash { .. } => PeerMethod::StateHash,
+        PeerRequest::StateDiffers { .. } => PeerMethod::StateDiffers,
     }
 }
 
@@ -88,6 +100,10 @@ pub(super) fn name(method: PeerMethod) -> &'static str {
         PeerMethod::Cluster => "cluster",
         PeerMethod::CheckStanding => "check_standing",
         PeerMethod::IsFounded => "is_founded",
+        PeerMethod::SnapshotOpen => "snapshot_open",
+        PeerMethod::SnapshotRead => "snapshot_read",
+        PeerMethod::StateHash => "state_hash",
+        PeerMethod::StateDiffers => "state_differs",
     }
 }
 
@@ -103,6 +119,10 @@ pub(super) fn cost(request: &PeerRequest) -> Cost {
         | PeerRequest::Cluster { .. }
         | PeerRequest::CheckStanding {}
         | PeerRequest::IsFounded {}
+        | PeerRequest::SnapshotOpen { .. }
+        | PeerRequest::SnapshotRead { .. }
+        | PeerRequest::StateHash { .. }
+        | PeerRequest::StateDiffers { .. }
         | PeerRequest::SnapshotAbandon {} => (0, true),
         PeerRequest::Seed { request } => (request.peer_addr.len(), true),
         PeerRequest::SnapshotChunk { request } => (request.bytes.len(), false),
@@ -119,6 +139,7 @@ pub(super) fn response_bytes(response: &PeerResponse) -> usize {
     match response {
         PeerResponse::Propose(Ok(answer)) => MESSAGE_BYTES + answer_bytes(answer),
         PeerResponse::Cluster(Ok(reply)) => cluster_reply_bytes(reply),
+        PeerResponse::SnapshotRead(Ok(piece)) => MESSAGE_BYTES + piece.bytes.len(),
         _ => MESSAGE_BYTES,
     }
 }
@@ -141,6 +162,10 @@ pub(super) fn outcome(response: &PeerResponse) -> &'static str {
         PeerResponse::Cluster(answer) => answer.as_ref().err().map_or("ok", error_kind),
         PeerResponse::CheckStanding(answer) => answer.as_ref().err().map_or("ok", error_kind),
         PeerResponse::IsFounded(answer) => answer.as_ref().err().map_or("ok", error_kind),
+        PeerResponse::SnapshotOpen(answer) => answer.as_ref().err().map_or("ok", error_kind),
+        PeerResponse::SnapshotRead(answer) => answer.as_ref().err().map_or("ok", error_kind),
+        PeerResponse::StateHash(answer) => answer.as_ref().err().map_or("ok", error_kind),
+        PeerResponse::StateDiffers(answer) => answer.as_ref().err().map_or("ok", error_kind),
     }
 }
 
@@ -173,6 +198,10 @@ pub(super) fn refusal(
         PeerMethod::Cluster => Ok(PeerResponse::Cluster(Err(error))),
         PeerMethod::CheckStanding => Ok(PeerResponse::CheckStanding(Err(error))),
         PeerMethod::IsFounded => Ok(PeerResponse::IsFounded(Err(error))),
+        PeerMethod::SnapshotOpen => Ok(PeerResponse::SnapshotOpen(Err(error))),
+        PeerMethod::SnapshotRead => Ok(PeerResponse::SnapshotRead(Err(error))),
+        PeerMethod::StateHash => Ok(PeerResponse::StateHash(Err(error))),
+        PeerMethod::StateDiffers => Ok(PeerResponse::StateDiffers(Err(error))),
         _ => Err(ServerError::new(io::ErrorKind::Other, error.to_string())),
     }
 }

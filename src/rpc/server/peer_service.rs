@@ -14,13 +14,16 @@ use super::admission::Cost;
 use super::peer_messages::{self, PeerMethod};
 use super::service::Service;
 use crate::actors::{MembershipHandle, RaftHandle, SnapshotHandle};
+use crate::rpc::api::{SnapshotOpenRequest, SnapshotOpened, SnapshotPiece, SnapshotReadRequest};
 use crate::rpc::peer::{
-    AppendReply, AppendRequest, Caller, ForwardedWrite, Incarnations, Peer, PeerRefusal,
-    PeerRequest, PeerResponse, SeedReport, SeedRequest, SnapshotChunk, SnapshotOffer,
+    AppendReply, AppendRequest, Caller, ForwardedWrite, HashReport, Incarnations, Peer,
+    PeerRefusal, PeerRequest, PeerResponse, SeedReport, SeedRequest, SnapshotChunk, SnapshotOffer,
     SnapshotProgress, SnapshotStatus, TransferLeaderRequest, VoteReply, VoteRequest,
 };
 use crate::rpc::transport::remaining;
-use crate::types::{Answer, ClusterReply, ClusterRequest, LogId, NodeStatus, RequestError, Vote};
+use crate::types::{
+    Answer, ClusterReply, ClusterRequest, Distrust, LogId, NodeStatus, RequestError, Vote,
+};
 
 /// The calls of peers. Clones share the handles.
 #[derive(Clone)]
@@ -164,6 +167,31 @@ impl Peer for PeerService {
 
     async fn check_standing(self, _context: Context) -> Result<(), RequestError> {
         self.members.check_standing();
+        Ok(())
+    }
+
+    async fn snapshot_open(
+        self,
+        _context: Context,
+        request: SnapshotOpenRequest,
+    ) -> Result<SnapshotOpened, RequestError> {
+        self.snapshots.open_download(request).await
+    }
+
+    async fn snapshot_read(
+        self,
+        _context: Context,
+        request: SnapshotReadRequest,
+    ) -> Result<SnapshotPiece, RequestError> {
+        self.snapshots.read_download(request.digest, request.offset_bytes).await
+    }
+
+    async fn state_hash(self, _context: Context, index: u64) -> Result<HashReport, RequestError> {
+        Ok(self.raft.hash_report(index))
+    }
+
+    async fn state_differs(self, _context: Context, index: u64) -> Result<(), RequestError> {
+        self.raft.trust().distrust(Distrust::StateDiffers { index });
         Ok(())
     }
 }

@@ -120,19 +120,19 @@ fn compute(
         Read::Txn(request) => machine::read_txn_within(&view, request, visits)
             .map(|answer| answer.map(|answer| answer.map(ReadAnswer::Txn))),
     };
-    settle(answer.map(|answer| answer.ok_or(RequestError::DeadlinePassed)))?
+    settle(raft, answer.map(|answer| answer.ok_or(RequestError::DeadlinePassed)))?
         .map_err(RequestError::from)
 }
 
 /// The one place where an error of the state becomes one of a request: a refusal is the client's,
 /// a state that cannot be read is ours, and a read changes nothing.
-fn settle<T>(outcome: Result<Result<T, RequestError>, StorageError>) -> Result<T, RequestError> {
+fn settle<T>(
+    raft: &RaftHandle,
+    outcome: Result<Result<T, RequestError>, StorageError>,
+) -> Result<T, RequestError> {
     match outcome {
         Ok(answer) => answer,
-        Err(error) => {
-            tracing::error!(%error, "the state cannot be read");
-            Err(RequestError::Unavailable { reason: format!("the state cannot be read: {error}") })
-        }
+        Err(error) => Err(raft.unreadable(&error)),
     }
 }
 

@@ -330,7 +330,6 @@ impl StoreSession {
         request: SnapshotOpenRequest,
         deadline: Instant,
     ) -> Result<SnapshotOpened, RequestError> {
-        self.backend.raft.trust().check_gives()?;
         let permit = self.permit(None, Asked::Snapshot)?;
         let opened = async {
             if request.least_index.is_none() {
@@ -348,7 +347,6 @@ impl StoreSession {
         &self,
         request: SnapshotReadRequest,
     ) -> Result<SnapshotPiece, RequestError> {
-        self.backend.raft.trust().check_gives()?;
         self.decide(None, Asked::Snapshot)?;
         let SnapshotReadRequest { digest, offset_bytes } = request;
         self.backend.snapshots.read_download(digest, offset_bytes).await

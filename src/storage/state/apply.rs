@@ -14,6 +14,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use openraft::EntryPayload;
 use openraft::storage::EntryResponder;
@@ -31,7 +32,7 @@ use crate::consensus::{
 };
 use crate::machine::{self, Change, StateView as _};
 use crate::storage::StorageError;
-use crate::storage::crash_point::crash_point;
+use crate::storage::crash_point::{crash_point, decides_otherwise};
 use crate::types::{
     Command, DeleteRangeRequest, LogId, MembershipConfig, Operation, RangeRequest, StateHash,
     TxnOperation, TxnRequest,
@@ -249,9 +250,17 @@ impl<'a> Applier<'a> {
                     let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
                     self.shared.delete_step_us.store(micros, Ordering::Relaxed);
                 }
+                let mut changes = applied.changes;
+                for change in &mut changes {
+                    if let Change::Put { key, value, .. } = change
+                        && decides_otherwise(key)
+                    {
+                        *value = Bytes::from_static(b"otherwise");
+                    }
+                }
                 Ok(Effect {
                     response: ApplyResponse(Some(applied.response)),
-                    changes: applied.changes,
+                    changes,
                     membership: None,
                     leader_time_ms: command.leader_time_ms,
                 })

@@ -65,6 +65,20 @@ impl EpochDirectory {
         self.state.join(CURRENT).exists()
     }
 
+    /// An epoch beyond every one that lies under `state`, whichever is current, with nothing in it.
+    pub(crate) fn beyond(state: &Path) -> Result<Self, StorageError> {
+        let mut last = 0;
+        let failed = |source| StorageError::io("list", state, source);
+        for entry in fs::read_dir(state).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let number = name.to_str().and_then(|name| name.parse::<u64>().ok());
+            last = number.map_or(last, |number| last.max(number));
+        }
+        let pointed = durable_file::read(&state.join(CURRENT))?;
+        let pointed = pointed.and_then(|contents| decode(&contents)).unwrap_or(0);
+        Ok(Self { state: state.to_owned(), number: last.max(pointed) + 1 })
+    }
+
     /// The next epoch, with nothing in it: what was left there by a failed build is removed.
     pub(crate) fn next(&self) -> Result<Self, StorageError> {
         let next = Self { state: self.state.clone(), number: self.number + 1 };
@@ -208,6 +222,19 @@ mod tests {
         let error = EpochDirectory::open(directory.path()).unwrap_err();
         assert!(error.to_string().contains("CURRENT is missing"), "{error}");
         assert!(first.path().exists() && next.path().exists());
+    }
+
+    #[test]
+    fn an_epoch_beyond_is_new_whatever_lies_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let beyond = |directory: &Path| EpochDirectory::beyond(directory).unwrap().number;
+        assert_eq!(beyond(directory.path()), 1);
+        let first = first(directory.path());
+        assert_eq!(beyond(directory.path()), 2);
+        fs::create_dir(first.state.join("4")).unwrap();
+        assert_eq!(beyond(directory.path()), 5);
+        fs::write(directory.path().join(CURRENT), b"damaged").unwrap();
+        assert_eq!(beyond(directory.path()), 5);
     }
 
     #[test]

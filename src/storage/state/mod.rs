@@ -66,7 +66,7 @@ pub use head::Applied;
 pub use options::StateOptions;
 pub use raft::SnapshotBuilder;
 pub use restore::{Founding, StateSummary};
-pub(super) use restore::{current_database, restore, summary_of};
+pub(super) use restore::{current_database, rebuild, restore, summary_of};
 pub use stats::StateStats;
 pub use store::StateStore;
 pub use view::View;

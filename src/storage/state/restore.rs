@@ -35,11 +35,40 @@ pub(crate) fn restore(
     file: &SnapshotFile,
     founding: Option<Founding>,
 ) -> Result<Option<LogId>, StorageError> {
+    let epoch = EpochDirectory::open(state)?;
+    fill_epoch(&epoch, map_bytes, file, founding)
+}
+
+/// Fills a new epoch beside whatever lies in `state` from `file`, verifying it meanwhile. Returns it,
+/// to be made current, and the last entry in it. Blocks.
+///
+/// # Errors
+/// The file is damaged or newer, or the disk is full: nothing of it stays.
+pub(crate) fn rebuild(
+    state: &Path,
+    map_bytes: u64,
+    file: &SnapshotFile,
+) -> Result<(EpochDirectory, Option<LogId>), StorageError> {
+    let epoch = EpochDirectory::beyond(state)?;
+    match fill_epoch(&epoch, map_bytes, file, None) {
+        Ok(applied) => Ok((epoch, applied)),
+        Err(error) => {
+            epoch.remove()?;
+            Err(error)
+        }
+    }
+}
+
+fn fill_epoch(
+    epoch: &EpochDirectory,
+    map_bytes: u64,
+    file: &SnapshotFile,
+    founding: Option<Founding>,
+) -> Result<Option<LogId>, StorageError> {
     if file.header().layout_version > LAYOUT_VERSION {
         let (found, newest) = (file.header().layout_version.into(), LAYOUT_VERSION.into());
         return Err(file.error(SnapshotError::NewerFormat { found, newest }));
     }
-    let epoch = EpochDirectory::open(state)?;
     let tables = std::sync::Arc::new(Tables::open(&epoch.path(), map_bytes, Durability::OnDemand)?);
     let meta = fill_for(&tables, file, founding.is_some())?;
     let mut meta = meta.ok_or_else(|| file.contradiction("it does not say where it stands"))?;

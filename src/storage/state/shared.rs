@@ -155,8 +155,17 @@ impl Shared {
         Ok((view, head.arrangement))
     }
 
+    /// Tells the node when an error says that the state is not what was written.
+    pub(crate) fn note_damage(&self, error: &StorageError) {
+        if error.is_damaged_state(self.directory.path()) {
+            self.hooks.state_damaged(error);
+        }
+    }
+
     /// Takes a failure after which the store refuses everything.
     pub(crate) fn fail(&self, error: StorageError) -> StorageError {
+        // Told at once: whoever then hears that the store failed knows why.
+        self.note_damage(&error);
         let error = Arc::new(error);
         self.failed.send_if_modified(|first| {
             let is_first = first.is_none();

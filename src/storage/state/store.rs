@@ -120,6 +120,12 @@ impl StateStore {
         Ok(Self { shared, flusher })
     }
 
+    /// Has the node distrust the state when an error says that it is not what was written. Whoever
+    /// gets an error from a [`View`], or from an export, tells it here.
+    pub fn note_damage(&self, error: &StorageError) {
+        self.shared.note_damage(error);
+    }
+
     /// The state as it is now. Reading it may touch the disk: see [`View`] for what not to do
     /// while holding one.
     pub fn view(&self) -> Result<View, StorageError> {

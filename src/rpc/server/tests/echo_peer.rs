@@ -100,6 +100,34 @@ impl Peer for EchoPeer {
         Ok(())
     }
 
+    async fn snapshot_open(
+        self,
+        _: Context,
+        _: crate::rpc::api::SnapshotOpenRequest,
+    ) -> Result<crate::rpc::api::SnapshotOpened, RequestError> {
+        Err(RequestError::Unavailable { reason: "no snapshots".into() })
+    }
+
+    async fn snapshot_read(
+        self,
+        _: Context,
+        _: crate::rpc::api::SnapshotReadRequest,
+    ) -> Result<crate::rpc::api::SnapshotPiece, RequestError> {
+        Err(RequestError::Unavailable { reason: "no snapshots".into() })
+    }
+
+    async fn state_hash(
+        self,
+        _: Context,
+        _: u64,
+    ) -> Result<crate::rpc::peer::HashReport, RequestError> {
+        Err(RequestError::Unavailable { reason: "no state".into() })
+    }
+
+    async fn state_differs(self, _: Context, _: u64) -> Result<(), RequestError> {
+        Ok(())
+    }
+
     async fn snapshot_abandon(self, _: Context) -> Result<(), PeerRefusal> {
         Ok(())
     }
