@@ -21,6 +21,8 @@ const SELF: Identity =
     Identity { cluster_id: CLUSTER, node_id: 2, incarnation: 22, claim: StartClaim::NONE };
 const VOTE: Vote = Vote { term: 1, node_id: 2, committed: true };
 const LONG: Duration = Duration::from_secs(20);
+/// Shorter than a call waits before it asks for a sign of life.
+const UNASKED: Duration = Duration::from_millis(400);
 const SHORT: Duration = Duration::from_millis(200);
 
 fn connections() -> PeerConnections {
@@ -214,7 +216,7 @@ async fn a_lane_whose_peer_stops_reading_is_bounded_and_delays_no_other() {
     let stalled: Vec<_> = (0..400)
         .map(|_| {
             let (lane, batch) = (appends.clone(), batch.clone());
-            tokio::spawn(async move { lane.append(batch, Duration::from_secs(1)).await })
+            tokio::spawn(async move { lane.append(batch, UNASKED).await })
         })
         .collect();
     for _ in 0..50 {
