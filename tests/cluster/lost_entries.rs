@@ -108,6 +108,20 @@ async fn a_leader_notices_a_follower_that_lost_what_it_acknowledged_and_gives_it
     assert!(found.is_some(), "it has the write again");
 }
 
+/// Nobody else has what it lost: it says so and what to do, and does not go on without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_node_that_lost_an_acknowledged_write_refuses_to_start() {
+    let mut cluster = Cluster::start(1);
+    lose_the_last_write(&mut cluster, 0, &[]).await;
+    assert_eq!(cluster.nodes[0].wait_exit().code(), Some(1));
+    let log = cluster.nodes[0].log();
+    assert!(log.contains("lost acknowledged entries and no other member has them"), "{log}");
+    assert!(log.contains("docs/faults.md"), "it says where to read on: {log}");
+    // It is so again, and not forgotten by having been told once.
+    cluster.nodes[0].start();
+    assert_eq!(cluster.nodes[0].wait_exit().code(), Some(1));
+}
+
 /// The log's tables of a follower, zeroed: its vote and its state are what is left.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_whose_log_is_damaged_makes_it_anew_behind_its_state() {
