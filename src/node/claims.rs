@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::{OpenStorage, StartError};
-use crate::actors::Trust;
+use crate::actors::{RaftHandle, Trust};
 use crate::storage::log::{LogStore, is_log_damage, rebuild};
 use crate::storage::state::StateStore;
 use crate::storage::{DataDir, FatalSink, StartedClaim, StorageError};
@@ -43,10 +43,7 @@ pub(super) struct Claiming {
 
 impl Claiming {
     /// Distrusts what may not be trusted before the claim is taken, and watches until it is.
-    ///
-    /// # Errors
-    /// The log lost entries that nobody else can have.
-    pub(super) fn begin(self, state: &StateStore, addresses: &[String]) -> Result<(), StartError> {
+    pub(super) fn begin(self, state: &StateStore, addresses: &[String]) {
         let node_id = self.directory.identity().node_id;
         if let Some(applied) = state.applied().borrow().log_id {
             self.log.is_applied(applied.index);
@@ -55,15 +52,10 @@ impl Claiming {
             self.trust.distrust(Distrust::Unclaimed);
         }
         if let Some(lost) = self.log.lost() {
-            if is_only_voter(&state.voters(), node_id) {
-                let path = self.directory.path().display().to_string();
-                return Err(StartError::LostEntries { path });
-            }
             let until = lost.last.map(|last| last.index);
             self.trust.distrust(Distrust::LogLostEntries { until });
         }
         tokio::spawn(self.settle(node_id, state.roster()));
-        Ok(())
     }
 
     async fn settle(self, node_id: NodeId, mut roster: watch::Receiver<Arc<Roster>>) {
@@ -124,6 +116,19 @@ pub(super) fn rebuild_log(
          leader has given it again what it may have acknowledged since"
     );
     rebuild(&directory.log_path(), map_bytes, applied, damage)
+}
+
+/// Refuses to go on with a log that lost entries which nobody else can have. Consensus runs: the
+/// membership may be in the log alone.
+pub(super) async fn refuse_lost_entries(
+    storage: &OpenStorage,
+    raft: &RaftHandle,
+) -> Result<(), StartError> {
+    if storage.log.lost().is_some() && is_only_voter(&raft.voters().await?, raft.node().node_id) {
+        let path = storage.directory.path().display().to_string();
+        return Err(StartError::LostEntries { path });
+    }
+    Ok(())
 }
 
 /// Whether nothing says that the node was started elsewhere than where its state knows it.

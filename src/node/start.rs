@@ -322,7 +322,7 @@ impl Node {
             trust: trust.clone(),
             fatal,
         };
-        claiming.begin(&storage.state, &[config.advertised_peer(peer), peer.to_string()])?;
+        claiming.begin(&storage.state, &[config.advertised_peer(peer), peer.to_string()]);
         let raft = raft::start(ConsensusParts {
             node: NodeDescription {
                 node_id: identity.node_id,
@@ -338,6 +338,7 @@ impl Node {
             trust: trust.clone(),
         })
         .await?;
+        claims::refuse_lost_entries(&storage, &raft).await?;
         let args = SupervisorArgs {
             cluster_key: cluster_key.clone(),
             ..actor_args(&config, &sockets, &ours, &identity, &storage, raft.clone(), &metrics)

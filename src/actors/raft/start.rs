@@ -1,6 +1,6 @@
 //! Starting consensus over an opened storage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use openraft::async_runtime::WatchReceiver as _;
@@ -115,6 +115,14 @@ impl RaftHandle {
     pub async fn is_founded(&self) -> Result<bool, ConsensusError> {
         let founded = self.shared.raft.is_initialized().await;
         founded.map_err(|error| ConsensusError::Start(error.to_string()))
+    }
+
+    /// The voters of the last membership in the log, committed or not. Known from the start on.
+    pub async fn voters(&self) -> Result<BTreeSet<NodeId>, ConsensusError> {
+        let voters = self.shared.raft.with_raft_state(|state| {
+            state.membership_state.effective().membership().voter_ids().collect()
+        });
+        voters.await.map_err(|error| ConsensusError::Start(error.to_string()))
     }
 
     /// Founds the cluster with these voters, on a node whose log is empty. Every founding member
