@@ -225,6 +225,11 @@ impl Inner {
             AttemptError::NotSent { reason }
         })?;
         let until = deadline.min(Instant::now() + patience);
+        if until <= Instant::now() {
+            // Nothing is sent that nobody would wait for: the outcome stays certain.
+            let reason = format!("{address}: the time was up before it could be asked");
+            return Err(AttemptError::NotSent { reason });
+        }
         let sent = send(connection.store(), call_context(until - Instant::now()));
         match timeout_at(until, sent).await {
             Ok(Ok(Ok(answer))) => {

@@ -43,6 +43,7 @@ mod tls;
 mod version_tests;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -68,6 +69,12 @@ use tls::CertificateWatch;
 
 /// How long the first read may take until [`Node::ready`] tries again.
 const READY_TRY_MAX: Duration = Duration::from_secs(2);
+
+/// How long the tasks of a node that stopped may take to let go of its directory.
+const RELEASE_MAX: Duration = Duration::from_secs(30);
+
+/// The pause before it is tried again.
+const RELEASE_PAUSE: Duration = Duration::from_millis(20);
 
 /// The pause before it is looked again whether the node is ready.
 const READY_PAUSE: Duration = Duration::from_millis(20);
@@ -157,8 +164,17 @@ impl Node {
         reason(failed.ok().as_deref())
     }
 
-    /// Takes the node down in order.
+    /// Takes the node down in order. When this returns its data directory is free: the same process
+    /// may start a node on it again.
     pub async fn shutdown(self) {
+        let data_dir = self.storage.directory.path().to_owned();
+        self.stop().await;
+        wait_until_free(data_dir).await;
+    }
+
+    /// Takes the node down in order, for a process that ends: tasks that have nothing more to do may
+    /// hold the data directory for a moment longer.
+    async fn stop(self) {
         self.http.announce_stop();
         let deadline = Instant::now() + self.shutdown_max;
         let left = || deadline.saturating_duration_since(Instant::now());
@@ -180,6 +196,20 @@ impl Node {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "a copy of the directory will be refused"),
             Err(error) => tracing::error!(%error, "the storage did not close in order"),
+        }
+    }
+}
+
+/// Waits until the last task of a node that stopped has let go of its directory.
+async fn wait_until_free(data_dir: PathBuf) {
+    let give_up = Instant::now() + RELEASE_MAX;
+    loop {
+        let path = data_dir.clone();
+        let in_use = tokio::task::spawn_blocking(move || DataDir::is_in_use(&path)).await;
+        match in_use {
+            Ok(true) if Instant::now() < give_up => sleep(RELEASE_PAUSE).await,
+            Ok(true) => return tracing::warn!("a task still holds the data directory"),
+            Ok(false) | Err(_) => return,
         }
     }
 }

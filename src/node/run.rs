@@ -2,25 +2,15 @@
 
 use std::io::Write;
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
-use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-
-use tokio::time::{Instant, sleep};
 
 use super::{Node, StartError, joining};
 use crate::actors::ExitReason;
 use crate::config::NodeConfig;
-use crate::storage::{DataDir, StorageError};
 use crate::telemetry::NodeMetrics;
-
-/// How long the tasks of a node that stopped may take to let go of its directory.
-const RELEASE_MAX: Duration = Duration::from_secs(30);
-/// The pause before it is tried again.
-const RELEASE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs a node until it is asked to stop (SIGTERM, SIGINT) or fails.
 ///
@@ -75,12 +65,13 @@ async fn run_to_the_end(config: NodeConfig) -> Result<ExitReason, StartError> {
             _ = interrupt.recv() => ExitReason::Requested,
         };
         tracing::info!(%reason, "stopping");
-        node.shutdown().await;
-        // The process goes on: the next start repairs the state before it serves.
-        if !matches!(reason, ExitReason::Distrusted(_)) {
+        // The process goes on when the next start repairs the state before it serves.
+        if matches!(reason, ExitReason::Distrusted(_)) {
+            node.shutdown().await;
+        } else {
+            node.stop().await;
             break reason;
         }
-        wait_until_free(&data_dir).await?;
     };
     if matches!(reason, ExitReason::JoinFailed(_))
         && let Err(error) = joining::discard(&data_dir)
@@ -88,22 +79,6 @@ async fn run_to_the_end(config: NodeConfig) -> Result<ExitReason, StartError> {
         tracing::error!(%error, "what the join left behind is removed at the next start");
     }
     Ok(reason)
-}
-
-/// Waits until the last task of the node that stopped has let go of the directory.
-async fn wait_until_free(data_dir: &Path) -> Result<(), StartError> {
-    let give_up = Instant::now() + RELEASE_MAX;
-    loop {
-        let data_dir = data_dir.to_owned();
-        let opened = tokio::task::spawn_blocking(move || DataDir::open_existing(&data_dir)).await;
-        match opened.map_err(|error| StartError::Runtime(error.into()))? {
-            Err(StorageError::DirectoryInUse { .. }) if Instant::now() < give_up => {
-                sleep(RELEASE_PAUSE).await;
-            }
-            Err(error) => return Err(error.into()),
-            Ok(_) => return Ok(()),
-        }
-    }
 }
 
 /// Says once in the life of the process that the node is ready. Never returns.

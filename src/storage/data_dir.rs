@@ -167,6 +167,11 @@ impl DataDir {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Whether somebody, this process included, has the directory open.
+    pub(crate) fn is_in_use(path: &Path) -> bool {
+        matches!(lock(path), Err(StorageError::DirectoryInUse { .. }))
+    }
+
     /// Replaces the identity on the disk. This value still has the one before.
     pub(super) fn set_identity(&self, identity: &Identity) -> Result<(), StorageError> {
         identity.write(&self.inner.path.join(IDENTITY))

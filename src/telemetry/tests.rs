@@ -33,6 +33,8 @@ fn busy_metrics() -> NodeMetrics {
     metrics.untrusted("verifying", true);
     metrics.space(&crate::types::SpaceUse::default(), 0);
     metrics.follower(2, &PeerProgress::default());
+    metrics.peer_distance(2, Duration::from_millis(3));
+    metrics.round_trip_max(Duration::from_millis(600));
     metrics.healed("healed");
     metrics.states_compared(7, true);
     metrics
