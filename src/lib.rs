@@ -7,8 +7,9 @@
 //! floor 3   actors             node supervisor, raft, snapshot, auth, membership
 //! floor 2   storage, rpc       LMDB layouts and snapshot files; service traits, connections
 //! floor 1   machine, auth, consensus, config, telemetry
-//! floor 0   types, clock       plain data; the only door to the machine's clocks
-//!           failpoint          faults brought back for tests of tests; not in any release
+//! floor 0   types, clock, failpoint
+//!                              plain data; the only door to the machine's clocks; mended faults that
+//!                              a build for tests brings back
 //! side      client             sees only types, clock, auth and the rpc api and transport
 //! ```
 //!

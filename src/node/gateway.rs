@@ -9,11 +9,11 @@ use crate::config::NodeConfig;
 use crate::http::gateway::{
     Caller, ClusterFigures, Gateway, GatewayParts, GatewayStore, RefusedRequest, StoreFuture,
 };
-use crate::rpc::server::{DirectCaller, DirectStore, Written};
+use crate::rpc::server::{DirectCaller, DirectStore};
 use crate::telemetry::NodeMetrics;
 use crate::telemetry::audit::{AuditCaller, AuditLog, AuditRecord, Decision, id_of_one_request};
 use crate::types::{
-    Member, NodeStatus, Operation, RangeAnswer, RangeRequest, TxnAnswer, TxnRequest,
+    Member, NodeStatus, Operation, RangeAnswer, RangeRequest, TxnAnswer, TxnRequest, Written,
 };
 
 /// What a gateway is made of.

@@ -34,7 +34,7 @@ use crate::rpc::transport::tls::TlsFileError;
 use crate::rpc::transport::{self, Guard, ServiceRequest as _};
 use crate::storage::data_dir::is_made;
 use crate::storage::detached::NO_NODE;
-use crate::storage::log::{LogOptions, LogStore};
+use crate::storage::log::{LogOptions, LogStore, is_log_damage};
 use crate::storage::repair::DistrustMark;
 use crate::storage::state::{StateOptions, StateStore};
 use crate::storage::{DataDir, FatalSink, FatalWatch, Identity, StorageError};
@@ -745,6 +745,12 @@ async fn report_storage_failure(
     let error = failure.failed().await;
     if error.is_damaged_state(&data_dir) {
         return trust.distrust(Distrust::StateDamaged { detail: error.to_string() });
+    }
+    if is_log_damage(&error) {
+        // The log has noted it: the next start, in this process, makes it anew behind the state.
+        tracing::error!(%error, "the log is damaged; the node stops to make it anew");
+        let _ = supervisor.send_message(SupervisorMessage::Distrusted(error.to_string()));
+        return;
     }
     // The supervisor is only gone when the node stops anyway.
     let _ = supervisor.send_message(SupervisorMessage::StorageFailed(error.to_string()));

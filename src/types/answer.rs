@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{AccessAnswer, ClusterAnswer};
+use super::{AccessAnswer, ClusterAnswer, OperationError};
 
 /// One key with everything the store knows of its version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +53,15 @@ pub enum Answer {
     /// To a signed request that was answered before: its first answer or refusal. Never kept, and
     /// no client is ever answered this.
     Again(Box<Result<Answer, super::OperationError>>),
+}
+
+/// What came of a write that stands alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Its answer, or why the store refused it.
+    pub outcome: Result<Answer, OperationError>,
+    /// Whether that is the answer to the same request, which came before.
+    pub replayed: bool,
 }
 
 /// The answer to a put.

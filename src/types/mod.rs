@@ -35,7 +35,7 @@ pub use access::{
 };
 pub use answer::{
     Answer, CompactAnswer, DeleteRangeAnswer, KeyValue, OperationAnswer, PutAnswer, RangeAnswer,
-    TxnAnswer,
+    TxnAnswer, Written,
 };
 pub use claim::{CLAIMS_CONTINUED_MAX, Claim, ClaimOrder, StartClaim};
 pub use cluster::{ClusterId, Member, MemberRole, NodeId, NodeRole, NodeStatus};

@@ -4,11 +4,10 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
-use crate::rpc::server::Written;
 use crate::rpc::transport::SessionUser;
 use crate::types::{
     ClusterId, Member, NodeId, NodeStatus, Operation, RangeAnswer, RangeRequest, RequestError,
-    SignedRequest, TxnAnswer, TxnRequest,
+    SignedRequest, TxnAnswer, TxnRequest, Written,
 };
 
 /// An answer to come.

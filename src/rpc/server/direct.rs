@@ -20,11 +20,11 @@ use super::sizes::{
     MESSAGE_BYTES, answer_bytes, operation_bytes, range_answer_bytes, txn_answer_bytes, txn_bytes,
 };
 use super::store_messages::{self, StoreMethod};
-use super::store_session::{StoreBackend, StoreSession, Written};
+use super::store_session::{StoreBackend, StoreSession};
 use crate::rpc::transport::SessionUser;
 use crate::types::{
     Member, NodeStatus, Operation, RangeAnswer, RangeRequest, RequestError, SignedRequest,
-    TxnAnswer, TxnRequest,
+    TxnAnswer, TxnRequest, Written,
 };
 
 /// See the module. One for all callers of one kind, who share its budgets.

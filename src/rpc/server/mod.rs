@@ -39,4 +39,4 @@ pub use peer_service::PeerService;
 pub use service::{CallerRefused, Door, NoRequestObserver, RequestObserver, Service};
 pub use store_messages::StoreMethod;
 pub use store_service::StoreService;
-pub use store_session::{StoreBackend, StoreSession, Written};
+pub use store_session::{StoreBackend, StoreSession};

@@ -31,8 +31,8 @@ use crate::telemetry::audit::id_of_one_request;
 use crate::telemetry::{AuditCaller, AuditLog, AuditRecord, Decision};
 use crate::types::{
     Answer, Asked, ClientId, ClusterReply, ClusterRequest, Member, NodeStatus, Operation,
-    OperationError, Principal, RangeAnswer, RangeRequest, RequestError, RequestId, RequestName,
-    SignedRequest, TxnAnswer, TxnRequest,
+    Principal, RangeAnswer, RangeRequest, RequestError, RequestId, RequestName, SignedRequest,
+    TxnAnswer, TxnRequest, Written,
 };
 
 /// What every caller shares.
@@ -80,15 +80,6 @@ pub struct StoreSession {
     line_id: Option<RequestId>,
     /// Its reads over many keys that are under way or not yet taken over by it.
     pub(super) long_reads: Arc<Semaphore>,
-}
-
-/// What came of a write that stands alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
-    /// Its answer, or why the store refused it.
-    pub outcome: Result<Answer, OperationError>,
-    /// Whether that is the answer to the same request, which came before.
-    pub replayed: bool,
 }
 
 /// Something that was let in.

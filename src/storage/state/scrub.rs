@@ -1,10 +1,11 @@
 //! The scrub: a slow pass over everything that is stored, so that damage is found before somebody
 //! needs what it is in, and before a second member has some.
 //!
-//! A thread of its own reads every record of every table, with the checks that any read makes, a
-//! slice at a time; then the file of a backlog, the finished snapshots and the log's tables; then it
-//! rests, and begins anew. No transaction is open between two slices, so no page is kept from being used again. It
-//! reads at a rate that leaves the disk and the processor to others.
+//! Soon after a start a thread of its own reads the finished snapshots and the log's tables, which
+//! nobody may read for long. After a rest it reads every record of every table, with the checks that
+//! any read makes, a slice at a time; then the file of a backlog, the snapshots and the log again;
+//! then it rests, and begins anew. No transaction is open between two slices, so no page is kept from
+//! being used again. It reads at a rate that leaves the disk and the processor to others.
 //!
 //! What it adds to the checks of a read: the newest version of every key must be in the history, and
 //! every table must have as many records as were written.
@@ -28,6 +29,8 @@ use crate::storage::log::LogReader;
 use crate::storage::snapshot::SnapshotFile;
 
 const NAME: &str = "state-scrub";
+/// The rest before snapshots and log are looked at for the first time.
+const FIRST_REST: Duration = Duration::from_millis(500);
 /// Bytes read in one transaction, about.
 const SLICE_BYTES: usize = 256 << 10;
 
@@ -78,7 +81,16 @@ pub(crate) fn spawn(shared: Arc<Shared>) -> Result<Option<JoinHandle<()>>, Stora
 }
 
 fn run(shared: &Shared) {
-    // The first comes after a rest too: a start has other things to do.
+    // What nobody reads until it is needed is looked at soon after a start; the tables are checked
+    // by every read, and a start has other things to do.
+    if !shared.scrub.rest(FIRST_REST.min(shared.options.scrub_rest)) {
+        return;
+    }
+    match files(shared) {
+        Ok(Pass::Complete) => {}
+        Ok(Pass::Stopped) => return,
+        Err(error) => tracing::error!(%error, "the first look at snapshots and log was cut short"),
+    }
     while shared.scrub.rest(shared.options.scrub_rest) {
         let started = clock::monotonic();
         match pass(shared) {
@@ -129,6 +141,11 @@ fn pass(shared: &Shared) -> Result<Pass, StorageError> {
     {
         return Ok(Pass::Stopped);
     }
+    files(shared)
+}
+
+/// Reads the finished snapshots and the log's tables through.
+fn files(shared: &Shared) -> Result<Pass, StorageError> {
     for file in shared.snapshots.files() {
         match read_through(shared, &file) {
             Ok(true) => {}
