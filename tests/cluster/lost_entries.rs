@@ -74,7 +74,8 @@ async fn a_follower_that_lost_an_acknowledged_write_elects_nobody_without_it() {
     // Longer than any election takes.
     last_for(std::time::Duration::from_secs(4)).await;
     for place in [follower, away] {
-        let status = cluster.status_of(place).await.expect("it answers");
+        let answered = eventually("it answers", async || cluster.status_of(place).await);
+        let status = answered.await;
         assert_ne!(status.role, NodeRole::Leader, "nobody leads without the write");
     }
     cluster.nodes[leader].start();
