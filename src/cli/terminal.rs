@@ -39,6 +39,7 @@ impl Terminal {
     }
 
     /// Writes a line that nobody should miss to standard error.
+    #[cfg(feature = "server")]
     pub(super) fn warn(&self, message: &str) {
         // With standard error gone there is nobody left to warn.
         let _ = writeln!(io::stderr().lock(), "chainfire: WARNING: {message}");

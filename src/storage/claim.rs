@@ -1,6 +1,6 @@
 //! What a data directory has claimed of its node's identity: the file `CLAIM`.
 //!
-//! An envelope around [`Claims`] in postcard. Written before a claim is proposed, so that whatever
+//! An envelope around `Claims` in postcard. Written before a claim is proposed, so that whatever
 //! becomes of the proposal, a start after a crash continues it; and again when the claim is taken.
 //!
 //! What must stay true:
