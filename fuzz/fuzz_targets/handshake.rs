@@ -4,7 +4,7 @@
 use chainfire::rpc::transport::{
     Hello, Identity, Lane, PeerHello, Reply, decode_hello, decode_reply, encode_hello, encode_reply,
 };
-use chainfire::types::ClusterId;
+use chainfire::types::{CLAIMS_CONTINUED_MAX, ClusterId, StartClaim};
 use libfuzzer_sys::fuzz_target;
 
 /// Magic, version and length.
@@ -24,17 +24,20 @@ fuzz_target!(
 
 fn seeds() -> Vec<Vec<u8>> {
     let cluster_id = ClusterId(u128::MAX);
+    let claim = StartClaim { counter: 1, nonce: 2, continues: [0; CLAIMS_CONTINUED_MAX] };
+    let identity = Identity { cluster_id, node_id: 1, incarnation: 2, claim };
     let peer = PeerHello {
         cluster_id,
         node_id: 1,
         incarnation: 2,
+        claim,
         expected_node_id: 3,
         lane: Lane::Snapshot,
     };
     let messages = [
         encode_hello(&Hello::Client { cluster_id: Some(cluster_id) }),
         encode_hello(&Hello::Peer(peer)),
-        encode_reply(&Reply::Welcome(Identity { cluster_id, node_id: 1, incarnation: 2 })),
+        encode_reply(&Reply::Welcome(identity.into())),
     ];
     messages.map(body).into()
 }
